@@ -1,0 +1,216 @@
+//! The one place that every statement, checkout and transaction passes: whoever subscribes sees
+//! each, as a reference to what is already there.
+//!
+//! Delivery allocates nothing and takes no lock. Nothing is stored, sampled or exported here, and
+//! bound values never appear.
+
+use std::hash::{BuildHasher, Hasher};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+
+use crate::error::{Error, Place};
+use crate::scope::Scope;
+
+/// Receives events, on the task that caused them: it must be quick, must not block and must not
+/// panic. Every method does nothing unless it is implemented.
+pub trait Subscriber: Send + Sync + 'static {
+    /// A statement ended: in a result, an error, or by being dropped.
+    fn statement(&self, _event: &Statement<'_>) {}
+    /// A connection came back to its pool, or could not be had.
+    fn checkout(&self, _event: &Checkout<'_>) {}
+    /// A transaction ended.
+    fn transaction(&self, _event: &Transaction<'_>) {}
+}
+
+/// How a piece of work ended.
+#[derive(Clone, Copy, Debug)]
+pub enum Outcome<'a> {
+    /// To its end.
+    Done,
+    /// In an error.
+    Failed(&'a Error),
+    /// Its future was dropped first.
+    Cancelled,
+}
+
+/// Identifies a text of SQL within this process: equal texts have equal identities.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SqlId(u64);
+
+impl SqlId {
+    /// The identity of `sql`. Linear in its length; computed once per distinct text by `Db`.
+    pub fn of(sql: &str) -> Self {
+        // SipHash with its fixed default key: stable within the process, and this is not a hot path.
+        let mut hasher =
+            std::hash::BuildHasherDefault::<std::hash::DefaultHasher>::new().build_hasher();
+        hasher.write(sql.as_bytes());
+        Self(hasher.finish())
+    }
+
+    /// The number itself.
+    pub fn get(self) -> u64 {
+        self.0
+    }
+}
+
+/// A number that is unique within this process: of a connection or of a transaction.
+pub fn next_id() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+/// One statement, from the moment it was asked for to the end of its result.
+#[derive(Clone, Copy, Debug)]
+pub struct Statement<'a> {
+    /// The pool's name.
+    pub pool: &'a str,
+    /// `sqlite`, `postgresql` or `mysql`: OpenTelemetry's `db.system.name`.
+    pub system: &'static str,
+    /// The text as the program wrote it, with placeholders.
+    pub sql: &'a str,
+    /// Its identity.
+    pub sql_id: SqlId,
+    /// Where the program asked for it.
+    pub place: Place,
+    /// The request or job it ran for.
+    pub scope: Option<&'a Scope>,
+    /// The transaction it ran in.
+    pub transaction: Option<u64>,
+    /// The connection it ran on; `None` if none could be had.
+    pub connection: Option<u64>,
+    /// From the call until it had its connection.
+    pub wait: Duration,
+    /// From having the connection to the end of the result.
+    pub duration: Duration,
+    /// Rows received.
+    pub rows: u64,
+    /// Rows changed, as the server counts them.
+    pub affected: u64,
+    /// How it ended.
+    pub outcome: Outcome<'a>,
+}
+
+/// One checkout of a connection, told when it is back.
+#[derive(Clone, Copy, Debug)]
+pub struct Checkout<'a> {
+    /// The pool's name.
+    pub pool: &'a str,
+    /// The connection; `None` if none could be had.
+    pub connection: Option<u64>,
+    /// Where the program asked for it.
+    pub place: Place,
+    /// The request or job it was for.
+    pub scope: Option<&'a Scope>,
+    /// From the call until the connection was there.
+    pub wait: Duration,
+    /// From then until it came back.
+    pub held: Duration,
+    /// `Failed` if none could be had, `Cancelled` if the wait was dropped.
+    pub outcome: Outcome<'a>,
+}
+
+/// One transaction, told when it ended.
+#[derive(Clone, Copy, Debug)]
+pub struct Transaction<'a> {
+    /// The pool's name.
+    pub pool: &'a str,
+    /// Its number.
+    pub id: u64,
+    /// Where the program began it.
+    pub place: Place,
+    /// The request or job it was for.
+    pub scope: Option<&'a Scope>,
+    /// The connection it had.
+    pub connection: u64,
+    /// The attempt: 1 unless it was run again.
+    pub attempt: u32,
+    /// Statements run in it.
+    pub statements: u32,
+    /// From BEGIN to the end.
+    pub duration: Duration,
+    /// Whether it was committed; false is a rollback.
+    pub committed: bool,
+    /// How it ended.
+    pub outcome: Outcome<'a>,
+}
+
+/// Hands events to subscribers. Cheap to clone; the clones share their subscribers.
+///
+/// With no subscriber an event costs one relaxed load. With some, it costs their own work and one
+/// atomic pointer load.
+///
+/// ```
+/// use mainstay_core::observe::{Observer, Statement, Subscriber};
+///
+/// struct Print;
+/// impl Subscriber for Print {
+///     fn statement(&self, event: &Statement<'_>) {
+///         println!("{} took {:?} at {}", event.sql, event.duration, event.place);
+///     }
+/// }
+/// let observer = Observer::new();
+/// observer.subscribe(Print);
+/// assert!(observer.is_active());
+/// ```
+#[derive(Clone, Default)]
+pub struct Observer(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    active: AtomicBool,
+    subscribers: ArcSwap<Vec<Arc<dyn Subscriber>>>,
+}
+
+impl Observer {
+    /// With no subscriber yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// From now on `subscriber` is told of every event. May be called at any time.
+    pub fn subscribe(&self, subscriber: impl Subscriber) {
+        let subscriber: Arc<dyn Subscriber> = Arc::new(subscriber);
+        self.0.subscribers.rcu(|all| {
+            let mut all = Vec::clone(all);
+            all.push(Arc::clone(&subscriber));
+            all
+        });
+        self.0.active.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether anybody listens. Ask before gathering what an event needs.
+    #[inline]
+    pub fn is_active(&self) -> bool {
+        self.0.active.load(Ordering::Relaxed)
+    }
+
+    /// Tells of a statement.
+    pub fn statement(&self, event: &Statement<'_>) {
+        self.each(|s| s.statement(event));
+    }
+
+    /// Tells of a checkout.
+    pub fn checkout(&self, event: &Checkout<'_>) {
+        self.each(|s| s.checkout(event));
+    }
+
+    /// Tells of a transaction.
+    pub fn transaction(&self, event: &Transaction<'_>) {
+        self.each(|s| s.transaction(event));
+    }
+
+    fn each(&self, tell: impl Fn(&dyn Subscriber)) {
+        if self.is_active() {
+            self.0.subscribers.load().iter().for_each(|s| tell(s.as_ref()));
+        }
+    }
+}
+
+impl std::fmt::Debug for Observer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Observer").field("subscribers", &self.0.subscribers.load().len()).finish()
+    }
+}

@@ -1,0 +1,97 @@
+//! Opening connections: off the caller's task, a few at a time, and what happens while it fails.
+
+use std::sync::atomic::Ordering::SeqCst;
+use std::time::Duration;
+
+use mainstay_core::Code;
+use mainstay_pool::Options;
+
+use crate::fake::{Fake, options, until};
+
+#[tokio::test]
+async fn at_most_two_are_opened_at_a_time() {
+    let fake = Fake::default();
+    *fake.0.connect_time.lock().unwrap() = Duration::from_millis(5);
+    let pool = fake.pool(options(20));
+    let tasks: Vec<_> = (0..20)
+        .map(|_| {
+            let pool = pool.clone();
+            tokio::spawn(async move {
+                let _lease = pool.acquire().await.unwrap();
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap();
+    }
+    assert_eq!(fake.0.most_connecting.load(SeqCst), 2);
+}
+
+/// HikariCP's spike: a burst of short work must not fill the pool.
+#[tokio::test]
+async fn a_returned_connection_overtakes_one_being_opened() {
+    let fake = Fake::default();
+    let pool = fake.pool(Options { min_idle: 5, ..options(50) });
+    until("five are ready", || pool.status().idle == 5).await;
+    *fake.0.connect_time.lock().unwrap() = Duration::from_millis(150);
+    let tasks: Vec<_> = (0..50)
+        .map(|_| {
+            let pool = pool.clone();
+            tokio::spawn(async move {
+                let _lease = pool.acquire().await.unwrap();
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap();
+    }
+    assert!(pool.status().open <= 7, "{:?}", pool.status());
+}
+
+#[tokio::test]
+async fn a_cancelled_caller_does_not_cancel_the_connect() {
+    let fake = Fake::default();
+    *fake.0.connect_time.lock().unwrap() = Duration::from_millis(20);
+    let pool = fake.pool(options(1));
+    let _ = tokio::time::timeout(Duration::from_millis(5), pool.acquire()).await;
+    until("it is open", || pool.status().idle == 1).await;
+    assert_eq!(fake.0.connects.load(SeqCst), 1);
+}
+
+#[tokio::test]
+async fn while_the_database_is_down_callers_fail_at_once_with_the_cause() {
+    let fake = Fake::default();
+    fake.0.down.store(true, SeqCst);
+    let pool = fake.pool(options(4));
+    let clock = mainstay_core::clock::Clock::system();
+    let begun = clock.now();
+    for _ in 0..100 {
+        let error = pool.acquire().await.unwrap_err();
+        assert_eq!(error.code(), Code::PoolDown);
+        assert!(
+            error.report().contains("by: DB-022: connection refused by 127.0.0.1:5432"),
+            "{error:?}"
+        );
+    }
+    assert!(clock.now() - begun < Duration::from_secs(3), "none waited for the acquire timeout");
+    assert!(fake.0.connects.load(SeqCst) < 100, "the database is not stormed");
+    fake.0.down.store(false, SeqCst);
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    pool.acquire().await.unwrap();
+}
+
+#[tokio::test]
+async fn while_connections_are_out_callers_wait_for_them_in_spite_of_failing_connects() {
+    let fake = Fake::default();
+    let pool = fake.pool(options(2));
+    let held = pool.acquire().await.unwrap();
+    fake.0.down.store(true, SeqCst);
+    let waiting = pool.clone();
+    let task = tokio::spawn(async move { waiting.acquire().await.map(drop) });
+    tokio::time::sleep(Duration::from_millis(80)).await;
+    assert!(!task.is_finished());
+    drop(held);
+    task.await.unwrap().unwrap();
+}
