@@ -1,1 +1,27 @@
-//! x
+//! Private servers from installed binaries: a real PostgreSQL or MariaDB in a folder, on a Unix
+//! socket, that ends with the process that started it, however that ends.
+//!
+//! It knows no driver and speaks no protocol: whether a server is ready, its own tools tell. Every
+//! call blocks (a start takes 0.1 s to 3 s): from async code use `spawn_blocking`.
+//!
+//! ```no_run
+//! use mainstay_local::{Options, Postgres};
+//!
+//! let server = Postgres::start(&Options::new("./data/pg"))?;
+//! println!("psql -h {} -U {}", server.socket_folder().display(), server.user());
+//! # Ok::<(), mainstay_core::Error>(())
+//! ```
+
+mod account;
+mod binaries;
+mod folder;
+mod mariadb;
+mod options;
+mod postgres;
+mod process;
+mod server;
+
+pub use mariadb::MariaDb;
+pub use options::{Options, Tls};
+pub use postgres::Postgres;
+pub use server::Server;

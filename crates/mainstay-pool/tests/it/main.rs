@@ -1,5 +1,7 @@
 //! The pool through its public interface, over a manager that records what happens to it.
 
+#![allow(unreachable_pub, reason = "a test binary has no outside")]
+
 mod cancel;
 mod close;
 mod connect;

@@ -1,0 +1,93 @@
+//! The folder of a private server: who may use it, and what is where in it.
+
+use std::fs::{self, File, TryLockError};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use mainstay_core::{Code, Error, Result};
+
+use crate::account::Account;
+
+/// The length of a socket's path that every system takes, less a file name.
+const SOCKET_FOLDER_MAX: usize = 80;
+
+/// A server's folder, made and handed to its account.
+#[derive(Debug)]
+pub(crate) struct Folder {
+    pub(crate) root: PathBuf,
+    pub(crate) data: PathBuf,
+    /// Where the Unix socket is.
+    pub(crate) run: PathBuf,
+    pub(crate) log: PathBuf,
+    /// The owner's lock: whoever has it may start and stop the server.
+    lock: File,
+}
+
+impl Folder {
+    pub(crate) fn prepare(root: &Path, account: Account) -> Result<Self> {
+        let wrong = |e: std::io::Error| {
+            Error::new(
+                Code::LocalFolder,
+                format!("{} can't be used as a data folder", root.display()),
+            )
+            .cause(e)
+        };
+        fs::create_dir_all(root).map_err(wrong)?;
+        let root = root.canonicalize().map_err(wrong)?;
+        account.check_reach(&root.join("data"))?;
+        let run = socket_folder(&root);
+        for folder in [&root, &run] {
+            fs::create_dir_all(folder).map_err(wrong)?;
+            fs::set_permissions(folder, fs::Permissions::from_mode(0o700)).map_err(wrong)?;
+            account.own(folder)?;
+        }
+        let lock = File::options().create(true).truncate(false).write(true).open(root.join("lock"));
+        let lock = lock.map_err(wrong)?;
+        Ok(Self { data: root.join("data"), log: root.join("server.log"), root, run, lock })
+    }
+
+    /// Whether we are the one who may start the server; told apart from a failing file system.
+    pub(crate) fn try_own(&self) -> Result<bool> {
+        match self.lock.try_lock() {
+            Ok(()) => Ok(true),
+            Err(TryLockError::WouldBlock) => Ok(false),
+            Err(TryLockError::Error(e)) => {
+                let what = format!("{} can't be locked", self.root.display());
+                Err(Error::new(Code::LocalFolder, what).cause(e))
+            }
+        }
+    }
+
+    /// Writes a file that only the server's account can read.
+    pub(crate) fn write(&self, name: &str, text: &str, account: Account) -> Result<PathBuf> {
+        let path = self.root.join(name);
+        fs::write(&path, text)
+            .and_then(|()| fs::set_permissions(&path, fs::Permissions::from_mode(0o600)))
+            .map_err(|e| {
+                Error::new(Code::LocalFolder, format!("{} can't be written", path.display()))
+                    .cause(e)
+            })?;
+        account.own(&path)?;
+        Ok(path)
+    }
+
+    /// The end of the server's log, for an error.
+    pub(crate) fn log_tail(&self) -> String {
+        let text = fs::read(&self.log).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
+        let lines: Vec<_> = text.lines().rev().take(8).collect();
+        lines.into_iter().rev().collect::<Vec<_>>().join("\n")
+    }
+}
+
+/// Below the folder, or in the temporary one where that path would be too long for a socket.
+fn socket_folder(root: &Path) -> PathBuf {
+    let near = root.join("run");
+    if near.as_os_str().len() <= SOCKET_FOLDER_MAX {
+        return near;
+    }
+    let mut hasher = DefaultHasher::new();
+    root.hash(&mut hasher);
+    std::env::temp_dir().join(format!("mainstay-{:016x}", hasher.finish()))
+}

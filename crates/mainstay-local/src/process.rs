@@ -1,0 +1,117 @@
+//! A child that ends with us, even if we are killed.
+//!
+//! A shell stands between: it holds the other end of a pipe and waits on it. When we end, by
+//! whatever means, the system closes our end, and the shell tells the server to stop. Nothing here
+//! depends on our own clean-up being run.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use mainstay_core::clock::Clock;
+use mainstay_core::{Code, Error, Result};
+
+use crate::account::Account;
+
+/// `$1` is the signal that stops the server, the rest its command. A child of a shell ignores
+/// SIGINT unless it says otherwise, as database servers do.
+const WATCHER: &str = r#"signal=$1; shift
+trap "" INT TERM HUP
+"$@" </dev/null &
+child=$!
+read -r _
+kill -s "$signal" "$child" 2>/dev/null
+wait "$child""#;
+
+/// A running server and the shell that watches over it.
+#[derive(Debug)]
+pub(crate) struct Watched {
+    child: Child,
+}
+
+impl Watched {
+    pub(crate) fn spawn(
+        command: &[String],
+        signal: &str,
+        log: &Path,
+        account: Account,
+    ) -> Result<Self> {
+        use std::os::unix::process::CommandExt;
+        let failed = |e: std::io::Error| {
+            Error::new(Code::LocalStart, format!("{} did not start", command[0])).cause(e)
+        };
+        let out = File::options().create(true).append(true).open(log).map_err(failed)?;
+        account.own(log)?;
+        let mut shell = Command::new("/bin/sh");
+        shell.args(["-c", WATCHER, "watcher", signal]).args(command);
+        // A group of its own, so that a Ctrl-C at our terminal does not reach the server.
+        shell.process_group(0).current_dir("/");
+        shell.stdin(Stdio::piped()).stdout(out.try_clone().map_err(failed)?).stderr(out);
+        account.apply(&mut shell);
+        Ok(Self { child: shell.spawn().map_err(failed)? })
+    }
+
+    /// Whether the shell, and so the server, is still there.
+    pub(crate) fn is_alive(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Stops the server and waits for its end, at most `limit`.
+    pub(crate) fn stop(&mut self, limit: Duration) -> Result<()> {
+        if let Some(mut pipe) = self.child.stdin.take() {
+            // Closing it is the message; the line only makes it prompt.
+            let _ = writeln!(pipe);
+        }
+        wait_until(limit, || !self.is_alive()).ok_or_else(|| {
+            Error::new(Code::LocalStart, format!("the server did not stop within {limit:?}"))
+        })
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        // The pipe closes here if it has not: the watcher does the rest on its own time.
+        drop(self.child.stdin.take());
+        let _ = self.child.try_wait();
+    }
+}
+
+/// Runs a tool to its end, as `account`, from a folder it can read.
+pub(crate) fn run(command: &mut Command, account: Account) -> Result<()> {
+    account.apply(command);
+    let name = command.get_program().to_string_lossy().into_owned();
+    let output = command.current_dir("/").stdin(Stdio::null()).output();
+    let output =
+        output.map_err(|e| Error::new(Code::LocalStart, format!("{name} did not run")).cause(e))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said);
+    let tail: Vec<_> = said.lines().rev().take(8).collect();
+    Err(Error::new(Code::LocalStart, format!("{name} failed: {}", output.status))
+        .why(tail.into_iter().rev().collect::<Vec<_>>().join("\n")))
+}
+
+/// Whether `command` succeeds; its output is of no interest.
+pub(crate) fn succeeds(command: &mut Command, account: Account) -> bool {
+    account.apply(command);
+    command.current_dir("/").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.status().is_ok_and(|s| s.success())
+}
+
+/// Polls until `done`, for at most `limit`.
+#[expect(clippy::disallowed_methods, reason = "every call of this crate blocks, and says so")]
+pub(crate) fn wait_until(limit: Duration, mut done: impl FnMut() -> bool) -> Option<()> {
+    let clock = Clock::system();
+    let deadline = clock.now() + limit;
+    while !done() {
+        if clock.now() > deadline {
+            return None;
+        }
+        std::thread::sleep(Duration::from_millis(15));
+    }
+    Some(())
+}

@@ -1,0 +1,64 @@
+//! The test servers as a program: `exec` runs a command with them, `serve` keeps them up.
+
+use std::io::{Read, Write};
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+
+use clap::Parser;
+use mainstay_core::{Code, Error, Result};
+use mainstay_testkit::Rig;
+
+/// Real PostgreSQL and MariaDB servers in a scratch folder, gone when this program ends.
+#[derive(Parser)]
+enum Call {
+    /// Runs a command that finds the servers in its environment, and answers with its status.
+    Exec {
+        /// Commits reach the disk.
+        #[arg(long)]
+        durable: bool,
+        /// The command and its arguments.
+        #[arg(required = true, trailing_var_arg = true)]
+        command: Vec<String>,
+    },
+    /// Writes the addresses to a file and keeps the servers up until standard input ends.
+    Serve {
+        /// The file, JSON; removed at the end.
+        #[arg(long)]
+        state: PathBuf,
+    },
+}
+
+fn main() -> ExitCode {
+    let outcome = match Call::parse() {
+        Call::Exec { durable, command } => exec(durable, &command),
+        Call::Serve { state } => serve(&state),
+    };
+    outcome.unwrap_or_else(|error| {
+        eprintln!("{}", error.report());
+        ExitCode::FAILURE
+    })
+}
+
+fn exec(durable: bool, command: &[String]) -> Result<ExitCode> {
+    let rig = Rig::start(durable)?;
+    let (name, value) = rig.variable();
+    let status = Command::new(&command[0]).args(&command[1..]).env(name, value).status();
+    rig.stop()?;
+    let status = status.map_err(|e| Error::user(format!("{} did not run: {e}", command[0])))?;
+    Ok(ExitCode::from(u8::try_from(status.code().unwrap_or(1)).unwrap_or(1)))
+}
+
+fn serve(state: &PathBuf) -> Result<ExitCode> {
+    let rig = Rig::start(false)?;
+    let wrong = |e: std::io::Error| {
+        Error::new(Code::LocalFolder, format!("{} can't be written", state.display())).cause(e)
+    };
+    let (name, value) = rig.variable();
+    let mut file = std::fs::File::create(state).map_err(wrong)?;
+    writeln!(file, "{name}\n{value}\n{}", std::process::id()).map_err(wrong)?;
+    // Ends when whoever started us closes the pipe, or a signal ends us and with us the servers.
+    let _ = std::io::stdin().read_to_end(&mut Vec::new());
+    let _ = std::fs::remove_file(state);
+    rig.stop()?;
+    Ok(ExitCode::SUCCESS)
+}
