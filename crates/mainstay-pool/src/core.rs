@@ -159,6 +159,13 @@ impl<C> Core<C> {
         begun
     }
 
+    /// Counts a connection as being opened, if there is room.
+    pub(crate) fn reserve(&mut self, options: &Options) -> bool {
+        let room = !self.closed && self.open + self.connecting < options.max_size as usize;
+        self.connecting += usize::from(room);
+        room
+    }
+
     pub(crate) fn connected(
         &mut self,
         connection: C,

@@ -151,6 +151,16 @@ impl<M: Manage> Pool<M> {
         acquire::acquire(&self.0, place)
     }
 
+    /// Takes in a connection that was opened elsewhere, if there is room; else it is dropped.
+    pub fn adopt(&self, connection: M::Connection) {
+        tend::adopt(&self.0, connection);
+    }
+
+    /// What opens its connections.
+    pub fn manager(&self) -> &M {
+        &self.0.manage
+    }
+
     /// How it stands.
     pub fn status(&self) -> Status {
         self.0.status(&self.0.lock())

@@ -51,13 +51,9 @@ impl<M: Manage> Attempt<M> {
     }
 
     fn succeeded(&mut self, connection: M::Connection, now: Instant) {
-        let shared = &self.shared;
-        let lifetime = shared.options.max_lifetime;
-        let expires = lifetime.map(|l| now + shared.rng.jittered(l, LIFETIME_JITTER));
         self.settled = true;
-        let live = shared.lock().connected(connection, next_id(), expires, now);
-        shared.put(live, now);
-        connect_as_needed(shared, now);
+        take_in(&self.shared, connection, now);
+        connect_as_needed(&self.shared, now);
     }
 
     /// Tells the waiters where nothing else can serve them, and tries again where they wait on.
@@ -86,6 +82,21 @@ impl<M: Manage> Drop for Attempt<M> {
             let wakers = self.shared.lock().connect_failed(&Arc::new(error), now);
             wakers.into_iter().for_each(std::task::Waker::wake);
         }
+    }
+}
+
+/// A connection that is counted in `connecting` becomes one of the pool's.
+fn take_in<M: Manage>(shared: &Arc<Shared<M>>, connection: M::Connection, now: Instant) {
+    let lifetime = shared.options.max_lifetime;
+    let expires = lifetime.map(|l| now + shared.rng.jittered(l, LIFETIME_JITTER));
+    let live = shared.lock().connected(connection, next_id(), expires, now);
+    shared.put(live, now);
+}
+
+/// Takes in a connection that was opened elsewhere, if there is room.
+pub(crate) fn adopt<M: Manage>(shared: &Arc<Shared<M>>, connection: M::Connection) {
+    if shared.lock().reserve(&shared.options) {
+        take_in(shared, connection, shared.clock.now());
     }
 }
 

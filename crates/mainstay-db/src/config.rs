@@ -1,0 +1,200 @@
+//! Connecting: what a handle is made from.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mainstay_core::clock::Clock;
+use mainstay_core::observe::Observer;
+use mainstay_core::rng::Rng;
+use mainstay_core::{Code, Error, Result};
+use mainstay_pool::{Manage, Options, Pool};
+
+use crate::db::{Db, Pools, Shared};
+use crate::driver::Driver;
+use crate::engine::Engine;
+use crate::text::Texts;
+use crate::url::{self, Target};
+
+/// Sets a handle up; made by [`Db::builder`].
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+/// use mainstay_db::Db;
+///
+/// let db = Db::builder("sqlite::memory:").name("orders").connect().await?;
+/// # mainstay_db::Result::Ok(()) }).unwrap();
+/// ```
+#[derive(Clone, Debug)]
+pub struct Connect {
+    url: String,
+    options: Options,
+    name: Arc<str>,
+    clock: Clock,
+    rng: Rng,
+    observer: Observer,
+}
+
+impl Connect {
+    pub(crate) fn new(url: &str) -> Self {
+        Self {
+            url: url.to_owned(),
+            options: Options::default(),
+            name: "main".into(),
+            clock: Clock::system(),
+            rng: Rng::system(),
+            observer: Observer::new(),
+        }
+    }
+
+    /// The pool's bounds; default [`Options::default`]. With SQLite, `max_size` is the readers'
+    /// number: there is one writer beside them.
+    #[must_use]
+    pub fn pool(mut self, options: Options) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// What events and messages call it; default `main`.
+    #[must_use]
+    pub fn name(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// Where its statements, checkouts and transactions are told; default a new [`Observer`],
+    /// which [`Db::observer`] gives.
+    #[must_use]
+    pub fn observer(mut self, observer: Observer) -> Self {
+        self.observer = observer;
+        self
+    }
+
+    /// The clock; default the machine's.
+    #[must_use]
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// The source of jitter; default the machine's.
+    #[must_use]
+    pub fn rng(mut self, rng: Rng) -> Self {
+        self.rng = rng;
+        self
+    }
+
+    /// Opens the first connection, so that what is wrong is told here and now.
+    ///
+    /// Errors: CFG-003 (pool), CFG-004 (URL), DB-016 (engine not compiled in), DB-020 to DB-027
+    /// (server or file), LOCAL-001 to LOCAL-003 (private server).
+    pub async fn connect(self) -> Result<Db> {
+        self.options.validate()?;
+        let (engine, driver, local) = match url::target(&self.url)? {
+            Target::Server(engine) => (engine, self.driver(engine)?, None),
+            Target::Local(folder) => start_local(folder, &self.clock).await?,
+        };
+        let pools = self.pools(driver).await?;
+        Ok(Db::new(Shared {
+            engine,
+            pools,
+            texts: Texts::default(),
+            name: self.name,
+            options: self.options,
+            clock: self.clock,
+            rng: self.rng,
+            observer: self.observer,
+            local: std::sync::Mutex::new(local),
+        }))
+    }
+
+    fn driver(&self, engine: Engine) -> Result<Driver> {
+        match engine {
+            #[cfg(feature = "sqlite")]
+            Engine::Sqlite => {
+                crate::driver::sqlite::Driver::from_url(&self.url).map(Driver::Sqlite)
+            }
+            #[cfg(feature = "postgres")]
+            Engine::Postgres => {
+                crate::driver::postgres::Driver::from_url(&self.url, self.clock.clone())
+                    .map(|d| Driver::Postgres(Box::new(d)))
+            }
+            #[cfg(feature = "mysql")]
+            Engine::MySql => crate::driver::mysql::Driver::from_url(&self.url)
+                .map(|d| Driver::MySql(Box::new(d))),
+            #[expect(unreachable_patterns, reason = "reached where an engine is left out")]
+            other => Err(Error::new(Code::Unsupported, format!("{other} is not compiled in"))),
+        }
+    }
+
+    /// SQLite has one writer and many readers, or, in memory, one connection that never ends.
+    async fn pools(&self, driver: Driver) -> Result<Pools> {
+        match driver {
+            #[cfg(feature = "sqlite")]
+            Driver::Sqlite(writer) => {
+                let only = Options {
+                    max_size: 1,
+                    min_idle: self.options.min_idle.min(1),
+                    ..self.options.clone()
+                };
+                if writer.is_in_memory() {
+                    let forever = Options { max_lifetime: None, idle_timeout: None, ..only };
+                    return Ok(Pools {
+                        main: self.pool_of(Driver::Sqlite(writer), forever).await?,
+                        readers: None,
+                    });
+                }
+                let reader = Driver::Sqlite(writer.reader());
+                let main = self.pool_of(Driver::Sqlite(writer), only).await?;
+                Ok(Pools { main, readers: Some(self.pool_of(reader, self.options.clone()).await?) })
+            }
+            driver => {
+                Ok(Pools { main: self.pool_of(driver, self.options.clone()).await?, readers: None })
+            }
+        }
+    }
+
+    async fn pool_of(&self, driver: Driver, options: Options) -> Result<Pool<Driver>> {
+        let limit: Duration = options.connect_timeout;
+        let first = self.clock.timeout(limit, driver.connect()).await.unwrap_or_else(|| {
+            Err(Error::new(
+                Code::Unreachable,
+                format!("the database did not answer within {limit:?}"),
+            ))
+        })?;
+        let pool = Pool::builder(driver)
+            .options(options)
+            .name(Arc::clone(&self.name))
+            .clock(self.clock.clone())
+            .rng(self.rng.clone())
+            .observer(self.observer.clone())
+            .build()?;
+        pool.adopt(first);
+        Ok(pool)
+    }
+}
+
+/// What runs beside the pools and ends with them.
+#[cfg(feature = "local")]
+pub(crate) type Local = mainstay_local::Server;
+#[cfg(not(feature = "local"))]
+pub(crate) type Local = std::convert::Infallible;
+
+#[cfg(feature = "local")]
+async fn start_local(folder: String, clock: &Clock) -> Result<(Engine, Driver, Option<Local>)> {
+    let start = move || mainstay_local::Postgres::start(&mainstay_local::Options::new(folder));
+    let server = tokio::task::spawn_blocking(start).await.map_err(|e| {
+        Error::new(Code::LocalStart, "the start of the private server was cut off").cause(e)
+    })??;
+    let options = sqlx::postgres::PgConnectOptions::new_without_pgpass()
+        .socket(server.socket_folder())
+        .username(server.user())
+        .database("postgres");
+    let driver = crate::driver::postgres::Driver::new(options, clock.clone());
+    Ok((Engine::Postgres, Driver::Postgres(Box::new(driver)), Some(server)))
+}
+
+#[cfg(not(feature = "local"))]
+#[expect(clippy::unused_async, reason = "has the shape of the one above")]
+async fn start_local(_: String, _: &Clock) -> Result<(Engine, Driver, Option<Local>)> {
+    Err(Error::new(Code::Unsupported, "private servers are not compiled in"))
+}

@@ -1,0 +1,184 @@
+//! The handle.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use mainstay_core::clock::Clock;
+use mainstay_core::observe::Observer;
+use mainstay_core::rng::Rng;
+use mainstay_core::{Place, Result};
+use mainstay_pool::{Options, Pool, Status};
+
+use crate::config::{Connect, Local};
+use crate::connection::Connection;
+use crate::driver::Driver;
+use crate::engine::Engine;
+use crate::error::from_driver;
+use crate::text::Texts;
+use crate::transaction::Open;
+
+/// A handle to a database: its pool or, inside [`transaction`](Db::transaction), the open
+/// transaction. Cheap to clone; `Send` and `Sync`; clones share the pool.
+///
+/// The engine is chosen by the URL: `sqlite:PATH`, `sqlite::memory:`, `postgres://...`,
+/// `mysql://...` or `mariadb://...`, and `postgres+local:PATH`, a private PostgreSQL in a folder.
+#[derive(Clone)]
+pub struct Db {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) transaction: Option<Arc<Open>>,
+}
+
+pub(crate) struct Shared {
+    pub(crate) engine: Engine,
+    pub(crate) pools: Pools,
+    pub(crate) texts: Texts,
+    pub(crate) name: Arc<str>,
+    pub(crate) options: Options,
+    pub(crate) clock: Clock,
+    pub(crate) rng: Rng,
+    pub(crate) observer: Observer,
+    /// Ends after the pools: fields are dropped in their order.
+    pub(crate) local: Mutex<Option<Local>>,
+}
+
+pub(crate) struct Pools {
+    pub(crate) main: Pool<Driver>,
+    /// SQLite's, beside its one writer.
+    pub(crate) readers: Option<Pool<Driver>>,
+}
+
+impl Shared {
+    pub(crate) fn pool(&self, reads: bool) -> &Pool<Driver> {
+        match &self.pools.readers {
+            Some(readers) if reads => readers,
+            _ => &self.pools.main,
+        }
+    }
+
+    pub(crate) fn driver(&self) -> &Driver {
+        self.pools.main.manager()
+    }
+}
+
+impl Db {
+    pub(crate) fn new(shared: Shared) -> Self {
+        Self { shared: Arc::new(shared), transaction: None }
+    }
+
+    /// Connects with the defaults. Errors: as [`Connect::connect`].
+    pub async fn connect(url: &str) -> Result<Self> {
+        Connect::new(url).connect().await
+    }
+
+    /// Begins a handle with settings of its own.
+    pub fn builder(url: &str) -> Connect {
+        Connect::new(url)
+    }
+
+    /// The engine behind the handle.
+    pub fn engine(&self) -> Engine {
+        self.shared.engine
+    }
+
+    /// The name that events and messages call it by.
+    pub fn name(&self) -> &str {
+        &self.shared.name
+    }
+
+    /// Where to subscribe to what happens on it.
+    pub fn observer(&self) -> &Observer {
+        &self.shared.observer
+    }
+
+    /// Whether this is the handle of a transaction.
+    pub fn in_transaction(&self) -> bool {
+        self.transaction.is_some()
+    }
+
+    /// How the pool stands; of SQLite, the readers and the writer together.
+    pub fn status(&self) -> Status {
+        let main = self.shared.pools.main.status();
+        let Some(readers) = &self.shared.pools.readers else { return main };
+        let readers = readers.status();
+        Status {
+            max_size: main.max_size + readers.max_size,
+            open: main.open + readers.open,
+            idle: main.idle + readers.idle,
+            in_use: main.in_use + readers.in_use,
+            connecting: main.connecting + readers.connecting,
+            waiting: main.waiting + readers.waiting,
+        }
+    }
+
+    /// Asks the database for an answer, with a connection of the pool. For readiness probes.
+    #[track_caller]
+    pub fn ping(&self) -> impl Future<Output = Result<()>> + Send + '_ {
+        let query = self.query("SELECT 1");
+        async { query.execute().await.map(drop) }
+    }
+
+    /// Runs a text of several statements, without values, as it is: for schemas and set-up.
+    ///
+    /// PostgreSQL runs the whole as one transaction unless it says otherwise itself; the others run
+    /// statement by statement, and stop at the first that fails. It is not observed statement by
+    /// statement.
+    ///
+    /// Errors: as [`Query`](crate::Query).
+    #[track_caller]
+    pub fn script(&self, sql: &'static str) -> impl Future<Output = Result<()>> + Send + '_ {
+        let place = Place::here();
+        async move {
+            let mut hold = self.hold(false, false, place).await?;
+            let connection: &mut Connection = &mut hold;
+            let outcome = connection.run(sql).await;
+            outcome.map(drop).map_err(|e| from_driver(e, Some(sql)).at(place))
+        }
+    }
+
+    /// Refuses further work, waits up to `limit` for what is out, and closes all connections; a
+    /// private server is stopped. Closing twice is fine.
+    ///
+    /// Cancel safe: dropped, the handle stays closed and only the wait ends.
+    ///
+    /// Errors: POOL-004, naming who still holds connections.
+    pub async fn close(&self, limit: Duration) -> Result<()> {
+        let deadline = self.shared.clock.now() + limit;
+        let main = self.shared.pools.main.close(limit).await;
+        let readers = match &self.shared.pools.readers {
+            Some(readers) => {
+                let left = deadline.saturating_duration_since(self.shared.clock.now());
+                readers.close(left.max(Duration::from_millis(1))).await
+            }
+            None => Ok(()),
+        };
+        self.stop_local().await?;
+        main.and(readers)
+    }
+
+    async fn stop_local(&self) -> Result<()> {
+        let local = self.shared.local.lock().unwrap_or_else(PoisonError::into_inner).take();
+        #[cfg(feature = "local")]
+        if let Some(server) = local {
+            let stopped = tokio::task::spawn_blocking(move || server.stop()).await;
+            stopped.unwrap_or(Ok(()))?;
+        }
+        #[cfg(not(feature = "local"))]
+        drop(local);
+        Ok(())
+    }
+
+    pub(crate) fn transaction_id(&self) -> Option<u64> {
+        self.transaction.as_ref().map(|t| t.id)
+    }
+}
+
+impl fmt::Debug for Db {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Db")
+            .field("engine", &self.engine())
+            .field("name", &self.shared.name)
+            .field("transaction", &self.transaction_id())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,104 @@
+//! How each engine's connections are opened, asked, put right and closed: what the pool is told.
+
+#[cfg(feature = "mysql")]
+pub(crate) mod mysql;
+#[cfg(feature = "postgres")]
+pub(crate) mod postgres;
+#[cfg(feature = "sqlite")]
+pub(crate) mod sqlite;
+
+use mainstay_core::Result;
+use mainstay_pool::{Condition, Manage};
+use sqlx::Connection as _;
+
+use crate::connection::{Activity, Connection, Raw};
+use crate::error::from_driver;
+
+/// An engine with what its connections are opened with.
+#[derive(Debug)]
+pub(crate) enum Driver {
+    #[cfg(feature = "sqlite")]
+    Sqlite(sqlite::Driver),
+    #[cfg(feature = "postgres")]
+    Postgres(Box<postgres::Driver>),
+    #[cfg(feature = "mysql")]
+    MySql(Box<mysql::Driver>),
+}
+
+impl Manage for Driver {
+    type Connection = Connection;
+
+    async fn connect(&self) -> Result<Connection> {
+        match self {
+            #[cfg(feature = "sqlite")]
+            Driver::Sqlite(driver) => driver.connect().await,
+            #[cfg(feature = "postgres")]
+            Driver::Postgres(driver) => driver.connect().await,
+            #[cfg(feature = "mysql")]
+            Driver::MySql(driver) => driver.connect().await,
+        }
+        .map(Connection::new)
+    }
+
+    async fn check(&self, connection: &mut Connection) -> Result<()> {
+        ping(connection).await.map_err(|e| from_driver(e, None))
+    }
+
+    fn condition(&self, connection: &Connection) -> Condition {
+        connection.condition()
+    }
+
+    async fn recover(&self, connection: &mut Connection) -> Result<()> {
+        if connection.state.activity != Activity::Idle {
+            self.finish_abandoned(connection).await?;
+            connection.state.activity = Activity::Idle;
+        }
+        if connection.state.in_transaction {
+            connection.rollback().await?;
+        }
+        Ok(())
+    }
+
+    async fn close(&self, connection: Connection) {
+        // Whether the server heard it makes no difference: the socket closes in any case.
+        let _ = match connection.raw {
+            #[cfg(feature = "sqlite")]
+            Raw::Sqlite(connection, _) => connection.close().await,
+            #[cfg(feature = "postgres")]
+            Raw::Postgres(connection, _) => connection.close().await,
+            #[cfg(feature = "mysql")]
+            Raw::MySql(connection) => connection.close().await,
+        };
+    }
+}
+
+impl Driver {
+    /// Brings a connection whose statement was abandoned to where the next one may begin.
+    async fn finish_abandoned(&self, connection: &mut Connection) -> Result<()> {
+        match &mut connection.raw {
+            #[cfg(feature = "sqlite")]
+            Raw::Sqlite(connection, interrupt) => {
+                sqlite::finish_abandoned(connection, interrupt).await
+            }
+            #[cfg(feature = "postgres")]
+            Raw::Postgres(connection, backend) => match self {
+                Driver::Postgres(driver) => driver.finish_abandoned(connection, backend).await,
+                #[allow(unreachable_patterns, reason = "reached only with several engines")]
+                _ => unreachable!("a connection is put right by its own driver"),
+            },
+            #[cfg(feature = "mysql")]
+            Raw::MySql(connection) => connection.ping().await.map_err(|e| from_driver(e, None)),
+        }
+    }
+}
+
+async fn ping(connection: &mut Connection) -> Result<(), sqlx::Error> {
+    match &mut connection.raw {
+        #[cfg(feature = "sqlite")]
+        Raw::Sqlite(connection, _) => connection.ping().await,
+        #[cfg(feature = "postgres")]
+        Raw::Postgres(connection, _) => connection.ping().await,
+        #[cfg(feature = "mysql")]
+        Raw::MySql(connection) => connection.ping().await,
+    }
+}

@@ -1,0 +1,128 @@
+//! PostgreSQL: connecting, and ending what an abandoned statement left running.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use mainstay_core::clock::Clock;
+use mainstay_core::{Code, Error, Result};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{ConnectOptions, Connection as _, Executor, PgConnection, Row as _};
+use tokio::sync::Semaphore;
+
+use crate::connection::Raw;
+use crate::error::from_driver;
+use crate::url::{self, Shape};
+
+/// Most abandoned statements end by themselves in this time: cancelling costs a connection.
+const GRACE: Duration = Duration::from_millis(20);
+/// Connections opened at the same time to cancel statements.
+const CANCELS_MAX: usize = 2;
+
+const SHAPE: Shape = Shape {
+    example: "postgres://USER:PASSWORD@HOST:5432/DATABASE",
+    parameters: &[
+        "sslmode",
+        "ssl-mode",
+        "sslrootcert",
+        "ssl-root-cert",
+        "ssl-ca",
+        "sslcert",
+        "ssl-cert",
+        "sslkey",
+        "ssl-key",
+        "statement-cache-capacity",
+        "host",
+        "hostaddr",
+        "port",
+        "dbname",
+        "user",
+        "password",
+        "application_name",
+        "options",
+    ],
+};
+
+/// The server's process behind a connection.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Backend {
+    pid: i32,
+}
+
+#[derive(Debug)]
+pub(crate) struct Driver {
+    options: PgConnectOptions,
+    cancels: Semaphore,
+    clock: Clock,
+}
+
+impl Driver {
+    pub(crate) fn from_url(text: &str, clock: Clock) -> Result<Self> {
+        SHAPE.check(text)?;
+        let options =
+            PgConnectOptions::from_str(text).map_err(|e| url::refused(&e, SHAPE.example))?;
+        Ok(Self::new(options, clock))
+    }
+
+    pub(crate) fn new(options: PgConnectOptions, clock: Clock) -> Self {
+        // Statements are observed by ourselves.
+        let options = options.disable_statement_logging();
+        Self { options, cancels: Semaphore::new(CANCELS_MAX), clock }
+    }
+
+    pub(crate) async fn connect(&self) -> Result<Raw> {
+        let mut connection = self.open().await?;
+        let row = connection.fetch_one("SELECT pg_backend_pid()").await;
+        let pid = row.and_then(|row| row.try_get(0)).map_err(|e| from_driver(e, None))?;
+        Ok(Raw::Postgres(connection, Backend { pid }))
+    }
+
+    async fn open(&self) -> Result<PgConnection> {
+        let opened = PgConnection::connect_with(&self.options).await;
+        opened.map_err(|e| url::connect_error(e, &self.place()))
+    }
+
+    fn place(&self) -> String {
+        match self.options.get_socket() {
+            Some(socket) => format!("PostgreSQL at {}", socket.display()),
+            None => {
+                format!("PostgreSQL at {}:{}", self.options.get_host(), self.options.get_port())
+            }
+        }
+    }
+
+    /// Waits for the end of what was abandoned; after a grace, has the server cancel it.
+    ///
+    /// The first answers read here may be the abandoned statement's own, an error among them: only
+    /// an exchange that was begun and answered after the cancel shows that the connection is in
+    /// step again. The server has taken the signal by then, so it can hit nobody else.
+    pub(crate) async fn finish_abandoned(
+        &self,
+        connection: &mut PgConnection,
+        backend: &Backend,
+    ) -> Result<()> {
+        {
+            let mut first = std::pin::pin!(connection.ping());
+            if self.clock.timeout(GRACE, first.as_mut()).await.is_none() {
+                self.cancel(backend.pid).await?;
+                // Its error is the abandoned statement's.
+                let _ = first.await;
+            }
+        }
+        for _ in 0..2 {
+            if connection.ping().await.is_ok() {
+                return Ok(());
+            }
+        }
+        Err(Error::new(Code::Protocol, "an abandoned statement did not end"))
+    }
+
+    async fn cancel(&self, pid: i32) -> Result<()> {
+        let _permit = self.cancels.acquire().await;
+        let mut other = self.open().await?;
+        let cancelled =
+            sqlx::query("SELECT pg_cancel_backend($1)").bind(pid).execute(&mut other).await;
+        cancelled.map_err(|e| from_driver(e, None))?;
+        // Dropping it closes the socket, which is all the good-bye it needs.
+        Ok(())
+    }
+}

@@ -1,0 +1,193 @@
+//! The handle as sqlx's executors, so that `sqlx::query!`, `query_as!` and `QueryBuilder` run
+//! through the same pool, transaction and observation.
+//!
+//! A failure of ours (no connection, an ended transaction) comes as sqlx's `Io` error; the method
+//! `coded` of [`SqlxResultExt`](crate::SqlxResultExt) finds it again.
+
+use async_stream::try_stream;
+use futures_core::future::BoxFuture;
+use futures_core::stream::BoxStream;
+use futures_util::{StreamExt, TryStreamExt};
+use mainstay_core::{Code, Error, Place, Result};
+use sqlx::{Either, Execute, Executor, SqlStr};
+
+use crate::connection::{Activity, Connection, Raw};
+use crate::db::Db;
+use crate::engine::Engine;
+use crate::error::{describe, into_driver};
+use crate::record::Record;
+use crate::statement::Sql;
+
+impl Db {
+    #[track_caller]
+    fn only_for(&self, engine: Engine) -> Result<Place> {
+        let place = Place::here();
+        if self.engine() == engine {
+            return Ok(place);
+        }
+        let what = format!("this handle is of {}, not {engine}", self.engine());
+        Err(Error::new(Code::WrongEngine, what).at(place))
+    }
+}
+
+macro_rules! executor {
+    ($feature:literal, $name:ident, $method:ident, $database:ty, $row:ty, $done:ty, $pattern:pat => $connection:ident, $doc:literal) => {
+        #[doc = $doc]
+        #[cfg(feature = $feature)]
+        #[derive(Clone, Copy)]
+        pub struct $name<'d> {
+            db: &'d Db,
+            place: Place,
+        }
+
+        #[cfg(feature = $feature)]
+        impl Db {
+            /// The handle as sqlx's executor. Errors: DB-017 where it is of another engine.
+            #[track_caller]
+            pub fn $method(&self) -> Result<$name<'_>> {
+                Ok($name { db: self, place: self.only_for(Engine::$name)? })
+            }
+        }
+
+        #[cfg(feature = $feature)]
+        impl std::fmt::Debug for $name<'_> {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.debug_tuple(stringify!($name)).field(self.db).finish()
+            }
+        }
+
+        #[cfg(feature = $feature)]
+        impl<'d> Executor<'d> for $name<'d> {
+            type Database = $database;
+
+            fn fetch_many<'e, 'q, E>(self, mut query: E) -> BoxStream<'e, sqlx::Result<Either<$done, $row>>>
+            where
+                'd: 'e,
+                'q: 'e,
+                E: 'q + Execute<'q, $database>,
+            {
+                let arguments = query.take_arguments().map_err(sqlx::Error::Encode);
+                let sql = query.sql();
+                let Self { db, place } = self;
+                Box::pin(try_stream! {
+                    let arguments = arguments?;
+                    let (kept, text) = db.shared.texts.of_driver(sql.as_str(), db.engine());
+                    let kept = Sql::Dynamic(kept);
+                    let mut record = Record::begin(&db.shared, &kept, &text, place, db.transaction_id());
+                    let mut hold = match db.hold(text.only_reads, true, place).await {
+                        Ok(hold) => hold,
+                        Err(error) => {
+                            record.failed(&error);
+                            Err(into_driver(error))?;
+                            return;
+                        }
+                    };
+                    record.started(hold.id());
+                    let Connection { raw, state } = &mut *hold;
+                    state.activity = Activity::Waiting;
+                    let mut items = match raw {
+                        $pattern => $connection.fetch_many((sql, arguments)),
+                        #[allow(unreachable_patterns, reason = "reached only with several engines")]
+                        _ => unreachable!("a handle's connections are of its engine"),
+                    };
+                    loop {
+                        state.activity = Activity::Waiting;
+                        let item = items.next().await.transpose();
+                        state.note(item.as_ref().map(Option::is_some));
+                        match item {
+                            Ok(None) => break,
+                            Ok(Some(item)) => {
+                                match &item {
+                                    Either::Left(done) => record.affected(done.rows_affected()),
+                                    Either::Right(_) => record.row(),
+                                }
+                                yield item;
+                            }
+                            Err(error) => {
+                                record.failed(&describe(&error, kept.as_str()));
+                                Err(error)?;
+                                return;
+                            }
+                        }
+                    }
+                    record.done();
+                })
+            }
+
+            /// Reads to the end, so that the connection comes back clean.
+            fn fetch_optional<'e, 'q, E>(self, query: E) -> BoxFuture<'e, sqlx::Result<Option<$row>>>
+            where
+                'd: 'e,
+                'q: 'e,
+                E: 'q + Execute<'q, $database>,
+            {
+                let mut items = self.fetch_many(query);
+                Box::pin(async move {
+                    let mut first = None;
+                    while let Some(item) = items.try_next().await? {
+                        if let Either::Right(row) = item {
+                            first.get_or_insert(row);
+                        }
+                    }
+                    Ok(first)
+                })
+            }
+
+            fn prepare_with<'e>(
+                self,
+                sql: SqlStr,
+                parameters: &'e [<$database as sqlx::Database>::TypeInfo],
+            ) -> BoxFuture<'e, sqlx::Result<<$database as sqlx::Database>::Statement>>
+            where
+                'd: 'e,
+            {
+                Box::pin(async move {
+                    let mut hold = self.db.hold(false, false, self.place).await.map_err(into_driver)?;
+                    let Connection { raw, state } = &mut *hold;
+                    state.activity = Activity::Waiting;
+                    let prepared = match raw {
+                        $pattern => $connection.prepare_with(sql, parameters).await,
+                        #[allow(unreachable_patterns, reason = "reached only with several engines")]
+                        _ => unreachable!("a handle's connections are of its engine"),
+                    };
+                    state.note(prepared.as_ref().map(|_| false));
+                    prepared
+                })
+            }
+
+            fn describe<'e>(self, sql: SqlStr) -> BoxFuture<'e, sqlx::Result<sqlx::Describe<$database>>>
+            where
+                'd: 'e,
+            {
+                Box::pin(async move {
+                    let mut hold = self.db.hold(false, false, self.place).await.map_err(into_driver)?;
+                    let Connection { raw, state } = &mut *hold;
+                    state.activity = Activity::Waiting;
+                    let described = match raw {
+                        $pattern => $connection.describe(sql).await,
+                        #[allow(unreachable_patterns, reason = "reached only with several engines")]
+                        _ => unreachable!("a handle's connections are of its engine"),
+                    };
+                    state.note(described.as_ref().map(|_| false));
+                    described
+                })
+            }
+        }
+    };
+}
+
+executor!(
+    "sqlite", Sqlite, sqlite, sqlx::Sqlite, sqlx::sqlite::SqliteRow, sqlx::sqlite::SqliteQueryResult,
+    Raw::Sqlite(connection, _) => connection,
+    "A handle as sqlx's executor for SQLite: see [`Db::sqlite`]."
+);
+executor!(
+    "postgres", Postgres, postgres, sqlx::Postgres, sqlx::postgres::PgRow, sqlx::postgres::PgQueryResult,
+    Raw::Postgres(connection, _) => connection,
+    "A handle as sqlx's executor for PostgreSQL: see [`Db::postgres`]."
+);
+executor!(
+    "mysql", MySql, mysql, sqlx::MySql, sqlx::mysql::MySqlRow, sqlx::mysql::MySqlQueryResult,
+    Raw::MySql(connection) => connection,
+    "A handle as sqlx's executor for MySQL and MariaDB: see [`Db::mysql`]."
+);

@@ -1,0 +1,96 @@
+//! The connection that a statement runs on: one of the pool's for this statement alone, or that of
+//! the open transaction.
+
+use std::ops::{Deref, DerefMut};
+use std::time::Duration;
+
+use mainstay_core::{Code, Error, Place, Result};
+use mainstay_pool::{Lease, Manage};
+
+use crate::connection::{Activity, Connection};
+use crate::db::Db;
+use crate::driver::Driver;
+use crate::transaction::Turn;
+
+/// How long a transaction waits for what an abandoned statement of its own left running.
+const SETTLE_LIMIT: Duration = Duration::from_secs(2);
+
+pub(crate) enum Hold<'a> {
+    Pooled(Lease<Driver>),
+    Transaction(Turn<'a>),
+}
+
+impl Hold<'_> {
+    /// The connection's number.
+    pub(crate) fn id(&self) -> u64 {
+        match self {
+            Hold::Pooled(lease) => lease.id(),
+            Hold::Transaction(turn) => turn.lease().id(),
+        }
+    }
+}
+
+impl Db {
+    /// A connection for one statement. `reads` says that it surely writes nothing; `streams` that
+    /// the program runs between its rows.
+    pub(crate) async fn hold(&self, reads: bool, streams: bool, place: Place) -> Result<Hold<'_>> {
+        let Some(transaction) = &self.transaction else {
+            let pool = self.shared.pool(reads);
+            return Ok(Hold::Pooled(pool.acquire_at(place).await?));
+        };
+        let limit = self.shared.options.acquire_timeout;
+        let mut turn = transaction.turn(&self.shared.clock, limit, streams, place).await?;
+        if turn.state.activity != Activity::Idle {
+            self.settle(&mut turn).await.map_err(|e| e.at(place))?;
+        }
+        Ok(Hold::Transaction(turn))
+    }
+
+    /// An earlier statement of this transaction was dropped before its end. What is left of a
+    /// result is read and thrown away; a statement cut off half-way ends the transaction, since
+    /// nobody knows whether it took effect.
+    pub(crate) async fn settle(&self, connection: &mut Connection) -> Result<()> {
+        let abandoned = || {
+            Error::new(
+                Code::TxAbandoned,
+                "an earlier statement of this transaction was dropped half-way",
+            )
+        };
+        if connection.state.activity == Activity::Waiting {
+            return Err(abandoned());
+        }
+        // A drop at the await below leaves the connection as one cut off half-way.
+        connection.state.activity = Activity::Waiting;
+        let rest = self.shared.driver().check(connection);
+        match self.shared.clock.timeout(SETTLE_LIMIT, rest).await {
+            Some(Ok(())) => connection.state.activity = Activity::Idle,
+            Some(Err(error)) => return Err(abandoned().cause(error)),
+            None => {
+                return Err(
+                    abandoned().why(format!("its result did not end within {SETTLE_LIMIT:?}"))
+                );
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Deref for Hold<'_> {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        match self {
+            Hold::Pooled(lease) => lease,
+            Hold::Transaction(turn) => turn,
+        }
+    }
+}
+
+impl DerefMut for Hold<'_> {
+    fn deref_mut(&mut self) -> &mut Connection {
+        match self {
+            Hold::Pooled(lease) => lease,
+            Hold::Transaction(turn) => turn,
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! One statement, from its text to its result.
+
+use async_stream::try_stream;
+use futures_core::Stream;
+use mainstay_core::{Code, Error, Place, Result};
+
+use crate::db::Db;
+use crate::error::from_driver;
+use crate::record::Record;
+use crate::row::{FromRow, Row};
+use crate::statement::{IntoSql, Sql, Statement};
+use crate::steps::Step;
+use crate::value::Value;
+
+/// Rows read past an error so that the connection stays in step; with more left, the pool sees to it.
+const ROWS_PAST_ERROR_MAX: u32 = 100;
+
+/// A statement that is being put together; nothing is sent until one of its async methods runs.
+///
+/// All of them are cancel safe in this sense: a dropped future leaves no connection that anybody
+/// gets dirty. Whether the statement took effect is then unknown.
+///
+/// Errors of all: those of [`acquire`](mainstay_pool::Pool::acquire); DB-001 to DB-005 (the data),
+/// DB-010 to DB-016 (the statement), DB-020 to DB-034 (the server), TX-001, TX-004 and TX-005 on a
+/// transaction's handle.
+#[must_use = "a query does nothing until one of execute, one, optional, all, scalar, rows or stream is awaited"]
+pub struct Query<'d> {
+    db: &'d Db,
+    statement: Statement,
+}
+
+/// What a statement without rows did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Done {
+    rows_affected: u64,
+    last_insert_id: Option<i64>,
+}
+
+impl Done {
+    /// Rows inserted, deleted, or matched by an update.
+    pub fn rows_affected(&self) -> u64 {
+        self.rows_affected
+    }
+
+    /// The key that SQLite or MySQL gave the inserted row; PostgreSQL says it with RETURNING alone.
+    pub fn last_insert_id(&self) -> Option<i64> {
+        self.last_insert_id
+    }
+}
+
+impl Db {
+    /// Begins a statement. Its values are written `$1, $2, ...` on every engine, and may be used
+    /// several times and in any order.
+    #[track_caller]
+    pub fn query(&self, sql: impl IntoSql) -> Query<'_> {
+        self.statement(sql.into_sql(), Vec::new(), Place::here())
+    }
+
+    /// Begins a statement that sea-query builds, for what is put together at run time.
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+    /// # let db = mainstay_db::Db::connect("sqlite::memory:").await?;
+    /// # db.query("CREATE TABLE users (id INTEGER PRIMARY KEY, name TEXT)").execute().await?;
+    /// use mainstay_db::sea_query::{Expr, ExprTrait, Query};
+    ///
+    /// let select = Query::select().column("name").from("users").and_where(Expr::col("id").lt(9)).take();
+    /// let names: Vec<(String,)> = db.build(&select).all().await?;
+    /// # mainstay_db::Result::Ok(()) }).unwrap();
+    /// ```
+    #[track_caller]
+    pub fn build(&self, statement: &impl sea_query::QueryStatementBuilder) -> Query<'_> {
+        use crate::engine::Engine;
+        let place = Place::here();
+        let mut out = sea_query::SqlWriterValues::new("$", true);
+        match self.engine() {
+            Engine::Sqlite => {
+                statement.build_collect_any_into(&sea_query::SqliteQueryBuilder, &mut out)
+            }
+            Engine::Postgres => {
+                statement.build_collect_any_into(&sea_query::PostgresQueryBuilder, &mut out)
+            }
+            Engine::MySql => {
+                statement.build_collect_any_into(&sea_query::MysqlQueryBuilder, &mut out)
+            }
+        }
+        let (sql, values) = out.into_parts();
+        self.statement(Sql::Dynamic(sql.into()), values.0, place)
+    }
+
+    pub(crate) fn statement(&self, sql: Sql, values: Vec<Value>, place: Place) -> Query<'_> {
+        Query { db: self, statement: Statement { sql, values, place } }
+    }
+}
+
+impl<'d> Query<'d> {
+    /// Binds the next of `$1, $2, ...`. An `Option` binds NULL as its type's.
+    pub fn bind(mut self, value: impl Into<Value>) -> Self {
+        self.statement.values.push(value.into());
+        self
+    }
+
+    /// Runs it for its effect; rows are read and thrown away.
+    pub async fn execute(self) -> Result<Done> {
+        self.each(|_| Ok(())).await
+    }
+
+    /// The one row. Errors: DB-006 (none), DB-007 (several).
+    pub async fn one<T: FromRow>(self) -> Result<T> {
+        let place = self.statement.place;
+        let none =
+            || Error::new(Code::RowNotFound, "no row where exactly one was asked for").at(place);
+        self.optional().await?.ok_or_else(none)
+    }
+
+    /// The row, if there is one. Errors: DB-007 (several).
+    pub async fn optional<T: FromRow>(self) -> Result<Option<T>> {
+        let mut found = None;
+        self.each(|row| match found.replace(row.read()?) {
+            None => Ok(()),
+            Some(_) => {
+                Err(Error::new(Code::TooManyRows, "several rows where at most one was asked for"))
+            }
+        })
+        .await?;
+        Ok(found)
+    }
+
+    /// All rows, in memory: for results that are known to be small. See [`stream`](Self::stream).
+    pub async fn all<T: FromRow>(self) -> Result<Vec<T>> {
+        let mut out = Vec::new();
+        self.each(|row| {
+            out.push(row.read()?);
+            Ok(())
+        })
+        .await?;
+        Ok(out)
+    }
+
+    /// The first column of the one row. Errors: as [`one`](Self::one).
+    pub async fn scalar<T>(self) -> Result<T>
+    where
+        (T,): FromRow,
+    {
+        Ok(self.one::<(T,)>().await?.0)
+    }
+
+    /// All rows as they are, where their shape is not known at compile time.
+    pub async fn rows(self) -> Result<Vec<Row>> {
+        let mut out = Vec::new();
+        self.each(|row| {
+            out.push(row);
+            Ok(())
+        })
+        .await?;
+        Ok(out)
+    }
+
+    /// The rows one after the other, in constant memory. The connection is in use until the stream
+    /// ends or is dropped; inside a transaction, no other statement can run meanwhile (TX-004).
+    ///
+    /// Cancel safe: dropped early, what is left is got rid of by the pool, or before the
+    /// transaction's next statement.
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+    /// # let db = mainstay_db::Db::connect("sqlite::memory:").await?;
+    /// use futures_util::TryStreamExt;
+    ///
+    /// let mut rows = std::pin::pin!(db.query("VALUES (1), (2), (3)").stream::<(i64,)>());
+    /// let mut sum = 0;
+    /// while let Some((n,)) = rows.try_next().await? {
+    ///     sum += n;
+    /// }
+    /// assert_eq!(sum, 6);
+    /// # mainstay_db::Result::Ok(()) }).unwrap();
+    /// ```
+    pub fn stream<T: FromRow + 'd>(self) -> impl Stream<Item = Result<T>> + Send + 'd {
+        let Self { db, statement } = self;
+        try_stream! {
+            let (place, sql) = (statement.place, statement.sql.clone());
+            let text = sql.text(&db.shared.texts, db.engine()).map_err(|e| e.at(place))?;
+            let mut record = Record::begin(&db.shared, &sql, &text, place, db.transaction_id());
+            let prepared = statement.prepare(&text, db.engine());
+            let (driver_sql, arguments) = record.check(prepared, place)?;
+            let held = db.hold(text.only_reads, true, place).await;
+            let mut hold = record.check(held, place)?;
+            record.started(hold.id());
+            let mut reading = hold.send(driver_sql, Some(arguments));
+            loop {
+                let step = reading.next().await.map_err(|e| from_driver(e, Some(sql.as_str())));
+                match record.check(step, place)? {
+                    None => break,
+                    Some(Step::Done { affected, .. }) => record.affected(affected),
+                    Some(Step::Row(row)) => {
+                        record.row();
+                        let row = record.check(row.read(), place)?;
+                        yield row;
+                    }
+                }
+            }
+            record.done();
+        }
+    }
+
+    /// Runs it and hands each row to `on`; its first error is the result.
+    async fn each(self, on: impl FnMut(Row) -> Result<()> + Send) -> Result<Done> {
+        let Self { db, statement } = self;
+        let (place, sql) = (statement.place, statement.sql.clone());
+        let text = sql.text(&db.shared.texts, db.engine()).map_err(|e| e.at(place))?;
+        let mut record = Record::begin(&db.shared, &sql, &text, place, db.transaction_id());
+        let outcome = async {
+            let (driver_sql, arguments) = statement.prepare(&text, db.engine())?;
+            let mut hold = db.hold(text.only_reads, false, place).await?;
+            record.started(hold.id());
+            let mut reading = hold.send(driver_sql, Some(arguments));
+            read(&mut reading, &mut record, sql.as_str(), on).await
+        }
+        .await;
+        let done = record.check(outcome, place)?;
+        record.done();
+        Ok(done)
+    }
+}
+
+async fn read(
+    reading: &mut crate::connection::Reading<'_>,
+    record: &mut Record<'_>,
+    sql: &str,
+    mut on: impl FnMut(Row) -> Result<()> + Send,
+) -> Result<Done> {
+    let mut done = Done::default();
+    let mut refused = None;
+    let mut past = 0;
+    while let Some(step) = reading.next().await.map_err(|e| from_driver(e, Some(sql)))? {
+        match step {
+            Step::Done { affected, last_insert_id } => {
+                record.affected(affected);
+                done = Done { rows_affected: done.rows_affected + affected, last_insert_id };
+            }
+            Step::Row(_) if refused.is_some() => {
+                past += 1;
+                if past > ROWS_PAST_ERROR_MAX {
+                    break;
+                }
+            }
+            Step::Row(row) => {
+                record.row();
+                refused = on(row).err();
+            }
+        }
+    }
+    refused.map_or(Ok(done), Err)
+}
