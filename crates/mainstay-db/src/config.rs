@@ -110,9 +110,8 @@ impl Connect {
     fn driver(&self, engine: Engine) -> Result<Driver> {
         match engine {
             #[cfg(feature = "sqlite")]
-            Engine::Sqlite => {
-                crate::driver::sqlite::Driver::from_url(&self.url).map(Driver::Sqlite)
-            }
+            Engine::Sqlite => crate::driver::sqlite::Driver::from_url(&self.url)
+                .map(|d| Driver::Sqlite(Box::new(d))),
             #[cfg(feature = "postgres")]
             Engine::Postgres => {
                 crate::driver::postgres::Driver::from_url(&self.url, self.clock.clone())
@@ -143,7 +142,7 @@ impl Connect {
                         readers: None,
                     });
                 }
-                let reader = Driver::Sqlite(writer.reader());
+                let reader = Driver::Sqlite(Box::new(writer.reader()));
                 let main = self.pool_of(Driver::Sqlite(writer), only).await?;
                 Ok(Pools { main, readers: Some(self.pool_of(reader, self.options.clone()).await?) })
             }

@@ -23,7 +23,7 @@ impl Engine {
         }
     }
 
-    /// `name` quoted as an identifier.
+    /// A `name` quoted as an identifier.
     pub(crate) fn quote(self, name: &str) -> String {
         match self {
             Engine::MySql => format!("`{}`", name.replace('`', "``")),

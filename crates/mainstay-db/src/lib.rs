@@ -30,6 +30,7 @@ mod engine;
 mod error;
 mod executor;
 mod hold;
+mod insert;
 mod query;
 mod record;
 mod row;
@@ -51,6 +52,7 @@ pub use executor::MySql;
 pub use executor::Postgres;
 #[cfg(feature = "sqlite")]
 pub use executor::Sqlite;
+pub use insert::IntoValues;
 pub use mainstay_core::{Code, Error, Result, Retry};
 pub use query::{Done, Query};
 pub use row::{FromRow, Get, Row};

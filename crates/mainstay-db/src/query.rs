@@ -75,13 +75,13 @@ impl Db {
         let mut out = sea_query::SqlWriterValues::new("$", true);
         match self.engine() {
             Engine::Sqlite => {
-                statement.build_collect_any_into(&sea_query::SqliteQueryBuilder, &mut out)
+                statement.build_collect_any_into(&sea_query::SqliteQueryBuilder, &mut out);
             }
             Engine::Postgres => {
-                statement.build_collect_any_into(&sea_query::PostgresQueryBuilder, &mut out)
+                statement.build_collect_any_into(&sea_query::PostgresQueryBuilder, &mut out);
             }
             Engine::MySql => {
-                statement.build_collect_any_into(&sea_query::MysqlQueryBuilder, &mut out)
+                statement.build_collect_any_into(&sea_query::MysqlQueryBuilder, &mut out);
             }
         }
         let (sql, values) = out.into_parts();

@@ -42,6 +42,10 @@ mod engines {
 /// `FromRow`, or a tuple. The derive is sqlx's, so the crate that uses it needs `sqlx` among its
 /// dependencies.
 ///
+/// A column that may be NULL is read as an `Option`. Where it is not, a NULL is an error (DB-015) on
+/// PostgreSQL and MySQL; on SQLite the driver reads it as 0 or as empty, so declare SQLite's columns
+/// NOT NULL or read them as `Option`.
+///
 /// ```
 /// use mainstay_db::FromRow;
 ///
@@ -126,8 +130,8 @@ impl Row {
 
     /// The columns' names, in order.
     pub fn columns(&self) -> Vec<&str> {
-        use sqlx::{Column as _, Row as _};
-        each!(&self.0, row => row.columns().iter().map(|c| c.name()).collect())
+        use sqlx::Row as _;
+        each!(&self.0, row => row.columns().iter().map(sqlx::Column::name).collect())
     }
 
     /// The whole row as a `T`. Errors: as [`get`](Self::get).

@@ -220,7 +220,7 @@ impl Drop for Turn<'_> {
 }
 
 /// One attempt at a transaction. Dropped before [`end`](Run::end) is through, it rolls back.
-struct Run<'a> {
+pub(crate) struct Run<'a> {
     db: &'a Db,
     open: Arc<Open>,
     place: Place,
@@ -231,7 +231,7 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    async fn begin(db: &'a Db, place: Place, attempt: u32) -> Result<Self> {
+    pub(crate) async fn begin(db: &'a Db, place: Place, attempt: u32) -> Result<Self> {
         let mut lease = db.shared.pool(false).acquire_at(place).await?;
         let begun = db.shared.clock.now();
         lease.begin().await.map_err(|e| e.at(place))?;
@@ -247,11 +247,11 @@ impl<'a> Run<'a> {
         Ok(Self { db, open, place, attempt, connection, begun, told: false })
     }
 
-    fn handle(&self) -> Db {
+    pub(crate) fn handle(&self) -> Db {
         Db { shared: Arc::clone(&self.db.shared), transaction: Some(Arc::clone(&self.open)) }
     }
 
-    async fn end<T>(mut self, outcome: Result<T>) -> Result<T> {
+    pub(crate) async fn end<T>(mut self, outcome: Result<T>) -> Result<T> {
         self.open.ended.store(true, SeqCst);
         // A statement in a task that was spawned from the closure may still have its turn.
         let limit = self.db.shared.options.acquire_timeout;

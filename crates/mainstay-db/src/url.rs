@@ -133,6 +133,10 @@ pub(crate) fn refused(error: &sqlx::Error, example: &str) -> Error {
 #[cfg(any(feature = "postgres", feature = "mysql"))]
 pub(crate) fn connect_error(error: sqlx::Error, place: &str) -> Error {
     match error {
+        // A certificate that is not trusted comes as broken data.
+        sqlx::Error::Io(error) if error.kind() == std::io::ErrorKind::InvalidData => {
+            Error::new(Code::Tls, format!("TLS with {place} failed: {error}"))
+        }
         sqlx::Error::Io(error) => {
             Error::new(Code::Unreachable, format!("{place} can't be reached: {error}"))
         }

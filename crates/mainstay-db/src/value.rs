@@ -148,7 +148,7 @@ pub(crate) fn postgres(
             Value::Uuid(v) => out.add(v),
             Value::Decimal(v) => out.add(v),
             Value::Array(kind, items) => array(&mut out, &kind, items.map(|i| *i))?,
-            other => return Err(unsupported(&other, "PostgreSQL")),
+            other @ Value::Enum(_) => return Err(unsupported(&other, "PostgreSQL")),
         }
         .map_err(encode_error)?;
     }

@@ -69,11 +69,9 @@ impl Fresh {
         match self.engine {
             Engine::Sqlite => self.url.clone(),
             Engine::Postgres => {
-                format!(
-                    "postgres:///{}?host={}&user=mainstay",
-                    self.name,
-                    rig().postgres_socket.display()
-                )
+                let socket = rig().postgres_socket.display();
+                let port = rig().postgres.rsplit(':').next().unwrap_or_default();
+                format!("postgres:///{}?host={socket}&port={port}&user=mainstay", self.name)
             }
             Engine::MariaDb => {
                 format!(

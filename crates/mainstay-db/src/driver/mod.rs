@@ -18,7 +18,7 @@ use crate::error::from_driver;
 #[derive(Debug)]
 pub(crate) enum Driver {
     #[cfg(feature = "sqlite")]
-    Sqlite(sqlite::Driver),
+    Sqlite(Box<sqlite::Driver>),
     #[cfg(feature = "postgres")]
     Postgres(Box<postgres::Driver>),
     #[cfg(feature = "mysql")]

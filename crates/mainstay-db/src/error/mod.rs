@@ -35,8 +35,14 @@ pub(crate) fn from_driver(error: sqlx::Error, sql: Option<&str>) -> Error {
     match error {
         E::Database(error) => from_server(&*error, sql),
         // Our own error on its way back through the driver's interface.
-        E::Io(error) if error.get_ref().is_some_and(|e| e.is::<Error>()) => {
-            match error.into_inner().map(|e| e.downcast::<Error>()) {
+        E::Io(error)
+            if error.get_ref().is_some_and(
+                <dyn std::error::Error + std::marker::Send + std::marker::Sync + 'static>::is::<
+                    Error,
+                >,
+            ) =>
+        {
+            match error.into_inner().map(<dyn std::error::Error + std::marker::Send + std::marker::Sync + 'static>::downcast::<Error>) {
                 Some(Ok(error)) => *error,
                 _ => Error::new(Code::Protocol, "an error lost its cause"),
             }

@@ -71,7 +71,7 @@ fn unique(message: &str) -> Violation {
         Some((table, key)) => (Some(table.to_owned()), Some(key.to_owned())),
         None => (None, key.map(str::to_owned)),
     };
-    Violation { table, constraint, ..Violation::new(ViolationKind::Unique) }
+    Violation { constraint, table, ..Violation::new(ViolationKind::Unique) }
 }
 
 /// ``(`db`.`orders`, CONSTRAINT `fk` FOREIGN KEY (`user_id`) REFERENCES ...``.

@@ -25,8 +25,10 @@ pub(super) fn map(error: &PgDatabaseError, sql: Option<&str>) -> Error {
         error.message().to_owned()
     };
     let built = Error::new(code, message);
+    // Of a deadlock it says no more than to look elsewhere; of bad data it may quote the data.
+    let helps = matches!(code, Code::Syntax | Code::Undefined | Code::TypeMismatch | Code::Server);
     let built = match error.hint() {
-        Some(hint) if !state.starts_with("22") => built.fix(hint.to_owned()),
+        Some(hint) if helps => built.fix(hint.to_owned()),
         _ => built,
     };
     let at = match error.position() {

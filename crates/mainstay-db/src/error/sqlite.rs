@@ -43,7 +43,7 @@ fn code(number: i32, message: &str) -> Code {
         9 | 4 => Code::StatementCancelled,
         10 | 13 | 7 => Code::Resources,
         14 | 26 | 11 => Code::File,
-        18 | 19 | 20 => Code::Data,
+        18..=20 => Code::Data,
         _ => Code::Server,
     }
 }

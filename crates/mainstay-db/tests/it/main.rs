@@ -1,0 +1,14 @@
+//! The handle against real databases: one suite, run on each engine.
+
+#![allow(unreachable_pub, reason = "a test binary has no outside")]
+
+mod bulk;
+mod cancel;
+mod connect;
+mod errors;
+mod executor;
+mod observe;
+mod stream;
+mod support;
+mod transactions;
+mod types;
