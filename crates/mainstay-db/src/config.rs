@@ -22,7 +22,7 @@ use crate::url::{self, Target};
 /// use mainstay_db::Db;
 ///
 /// let db = Db::builder("sqlite::memory:").name("orders").connect().await?;
-/// # mainstay_db::Result::Ok(()) }).unwrap();
+/// # Ok::<(), mainstay_db::Error>(()) }).unwrap();
 /// ```
 #[derive(Clone, Debug)]
 pub struct Connect {

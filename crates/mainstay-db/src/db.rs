@@ -81,6 +81,11 @@ impl Db {
         self.shared.engine
     }
 
+    /// What it is connected to, such as `PostgreSQL at 127.0.0.1:5432`, without user and password.
+    pub fn place(&self) -> String {
+        self.shared.driver().place()
+    }
+
     /// The name that events and messages call it by.
     pub fn name(&self) -> &str {
         &self.shared.name

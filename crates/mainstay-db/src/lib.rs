@@ -13,7 +13,7 @@
 //! db.query("INSERT INTO users (name) VALUES ($1)").bind("Ada").execute().await?;
 //! let name: String = db.query("SELECT name FROM users WHERE id = $1").bind(1).scalar().await?;
 //! assert_eq!(name, "Ada");
-//! # Result::Ok(()) }).unwrap();
+//! # Ok::<(), mainstay_db::Error>(()) }).unwrap();
 //! ```
 //!
 //! What it does not do: it generates no SQL for your tables, maps no relations and translates no

@@ -66,7 +66,7 @@ impl Db {
     ///
     /// let select = Query::select().column("name").from("users").and_where(Expr::col("id").lt(9)).take();
     /// let names: Vec<(String,)> = db.build(&select).all().await?;
-    /// # mainstay_db::Result::Ok(()) }).unwrap();
+    /// # Ok::<(), mainstay_db::Error>(()) }).unwrap();
     /// ```
     #[track_caller]
     pub fn build(&self, statement: &impl sea_query::QueryStatementBuilder) -> Query<'_> {
@@ -173,7 +173,7 @@ impl<'d> Query<'d> {
     ///     sum += n;
     /// }
     /// assert_eq!(sum, 6);
-    /// # mainstay_db::Result::Ok(()) }).unwrap();
+    /// # Ok::<(), mainstay_db::Error>(()) }).unwrap();
     /// ```
     pub fn stream<T: FromRow + 'd>(self) -> impl Stream<Item = Result<T>> + Send + 'd {
         let Self { db, statement } = self;

@@ -87,7 +87,7 @@ impl<T> Get for T where T: engines::SqliteGet + engines::PostgresGet + engines::
 /// let rows = db.query("SELECT 1 AS a, 'x' AS b").rows().await?;
 /// assert_eq!(rows[0].columns(), ["a", "b"]);
 /// assert_eq!(rows[0].get::<String>("b")?, "x");
-/// # mainstay_db::Result::Ok(()) }).unwrap();
+/// # Ok::<(), mainstay_db::Error>(()) }).unwrap();
 /// ```
 #[derive(Debug)]
 pub struct Row(pub(crate) Raw);

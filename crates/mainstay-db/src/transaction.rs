@@ -80,7 +80,7 @@ impl Db {
     /// assert!(outcome.is_err());
     /// let rows: i64 = db.query("SELECT COUNT(*) FROM a").scalar().await?;
     /// assert_eq!(rows, 0);
-    /// # Result::Ok(()) }).unwrap();
+    /// # Ok::<(), mainstay_db::Error>(()) }).unwrap();
     /// ```
     #[track_caller]
     pub fn transaction<T, F, Fut>(&self, work: F) -> impl Future<Output = Result<T>> + Send

@@ -1,1 +1,54 @@
-//! x
+//! The data backbone of a Rust service: one [`Db`] handle over embedded SQLite, PostgreSQL and
+//! MySQL/MariaDB, with a pool, transactions, configuration and observation.
+//!
+//! ```
+//! use mainstay::prelude::*;
+//!
+//! #[derive(FromRow)]
+//! struct User {
+//!     id: i64,
+//!     name: String,
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> mainstay::Result<()> {
+//! let db = Db::connect("sqlite::memory:").await?;
+//! db.query("CREATE TABLE users (id INTEGER PRIMARY KEY, name TEXT NOT NULL)").execute().await?;
+//! db.transaction(|tx| async move {
+//!     tx.query("INSERT INTO users (name) VALUES ($1)").bind("Ada").execute().await?;
+//!     Ok(())
+//! }).await?;
+//! let user: User = db.query("SELECT id, name FROM users").one().await?;
+//! assert_eq!((user.id, user.name.as_str()), (1, "Ada"));
+//! # Ok(()) }
+//! ```
+//!
+//! # Features
+//!
+//! | feature | what it adds | default |
+//! |---|---|---|
+//! | `sqlite` | SQLite, built in | yes |
+//! | `postgres` | PostgreSQL | no |
+//! | `mysql` | MySQL and MariaDB | no |
+//! | `local` | `postgres+local:PATH`, a private PostgreSQL from installed binaries; implies `postgres` | no |
+//!
+//! The derive of [`FromRow`] and macros such as `sqlx::query!` are sqlx's: a crate that uses them
+//! names `sqlx` 0.9 among its own dependencies, with `default-features = false`.
+
+mod settings;
+
+pub use mainstay_core::clock;
+pub use mainstay_core::config;
+pub use mainstay_core::observe;
+pub use mainstay_core::rng;
+pub use mainstay_core::scope;
+pub use mainstay_core::{Code, Error, Place, Result, Retry};
+pub use mainstay_db as db;
+pub use mainstay_db::{Db, Engine, FromRow, Violation, ViolationKind};
+pub use mainstay_pool as pool;
+pub use settings::{Database, Settings};
+
+/// What most files of a service want: `use mainstay::prelude::*`.
+pub mod prelude {
+    pub use mainstay_core::{Code, Error, Result};
+    pub use mainstay_db::{Db, FromRow, SqlxResultExt};
+}

@@ -60,6 +60,9 @@ codes! {
     /// The program's own refusal, made with `Error::user`.
     User = "APP-001", User, Never, fix "the message says what the program expects";
 
+    /// The address to listen on is taken, or is none of this machine's.
+    Listen = "APP-002", Configuration, Never, fix "end the process that listens there, or choose another port";
+
     /// A configuration file could not be read or is not TOML.
     ConfigFile = "CFG-001", Configuration, Never, fix "correct the file at the place named";
     /// A key that nothing reads, most often a misspelling.

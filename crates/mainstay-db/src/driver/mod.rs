@@ -73,6 +73,18 @@ impl Manage for Driver {
 }
 
 impl Driver {
+    /// What it connects to, without user and password.
+    pub(crate) fn place(&self) -> String {
+        match self {
+            #[cfg(feature = "sqlite")]
+            Driver::Sqlite(driver) => driver.place(),
+            #[cfg(feature = "postgres")]
+            Driver::Postgres(driver) => driver.place(),
+            #[cfg(feature = "mysql")]
+            Driver::MySql(driver) => driver.place(),
+        }
+    }
+
     /// Brings a connection whose statement was abandoned to where the next one may begin.
     async fn finish_abandoned(&self, connection: &mut Connection) -> Result<()> {
         match &mut connection.raw {

@@ -44,9 +44,15 @@ impl Driver {
         Ok(Self { options: options.disable_statement_logging() })
     }
 
+    pub(crate) fn place(&self) -> String {
+        match self.options.get_socket() {
+            Some(socket) => format!("MySQL at {}", socket.display()),
+            None => format!("MySQL at {}:{}", self.options.get_host(), self.options.get_port()),
+        }
+    }
+
     pub(crate) async fn connect(&self) -> Result<Raw> {
-        let place = format!("MySQL at {}:{}", self.options.get_host(), self.options.get_port());
         let opened = MySqlConnection::connect_with(&self.options).await;
-        opened.map(Raw::MySql).map_err(|e| url::connect_error(e, &place))
+        opened.map(Raw::MySql).map_err(|e| url::connect_error(e, &self.place()))
     }
 }

@@ -81,7 +81,7 @@ impl Driver {
         opened.map_err(|e| url::connect_error(e, &self.place()))
     }
 
-    fn place(&self) -> String {
+    pub(crate) fn place(&self) -> String {
         match self.options.get_socket() {
             Some(socket) => format!("PostgreSQL at {}", socket.display()),
             None => {

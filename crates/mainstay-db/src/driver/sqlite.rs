@@ -81,6 +81,13 @@ impl Driver {
         Self { options, role: Role::Reader, ..*self }
     }
 
+    pub(crate) fn place(&self) -> String {
+        if self.in_memory {
+            return "SQLite in memory".to_owned();
+        }
+        format!("SQLite at {}", self.options.get_filename().display())
+    }
+
     pub(crate) async fn connect(&self) -> Result<Raw> {
         let name = self.options.get_filename().display().to_string();
         let opened = SqliteConnection::connect_with(&self.options).await;

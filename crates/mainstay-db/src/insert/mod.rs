@@ -80,7 +80,7 @@ impl Db {
     /// # db.query("CREATE TABLE products (sku TEXT, price BIGINT)").execute().await?;
     /// let rows = (0..1000).map(|n| (format!("sku-{n}"), n));
     /// assert_eq!(db.bulk_insert("products", &["sku", "price"], rows).await?, 1000);
-    /// # mainstay_db::Result::Ok(()) }).unwrap();
+    /// # Ok::<(), mainstay_db::Error>(()) }).unwrap();
     /// ```
     #[track_caller]
     pub fn bulk_insert<R, I>(

@@ -1,0 +1,70 @@
+//! The part of a service's configuration that Mainstay itself reads.
+
+use mainstay_core::Result;
+use mainstay_core::config::Loader;
+use mainstay_db::{Connect, Db};
+use mainstay_pool::Options;
+use serde::{Deserialize, Serialize};
+
+/// Mainstay's keys. A service puts them into its own configuration with `#[serde(flatten)]`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Settings {
+    /// `[database]`.
+    pub database: Database,
+    /// `[pool]`.
+    pub pool: Options,
+}
+
+/// `[database]`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Database {
+    /// Where the database is: `sqlite:PATH`, `postgres://...`, `mysql://...`,
+    /// `postgres+local:PATH`. Also read from `DATABASE_URL`. No default: a service sets its own.
+    pub url: Option<String>,
+}
+
+impl Settings {
+    /// The usual sources: `mainstay.toml` if it is there, `DATABASE_URL`, and the variables with the
+    /// prefix `MAINSTAY_`. Add flags, then `load`.
+    pub fn sources() -> Loader {
+        Loader::new().file_if_present("mainstay.toml").variable("DATABASE_URL", "database.url")
+    }
+
+    /// Begins a handle on the configured database, or else on `default_url`.
+    pub fn database(&self, default_url: &str) -> Connect {
+        let url = self.database.url.as_deref().unwrap_or(default_url);
+        Db::builder(url).pool(self.pool.clone())
+    }
+
+    /// Connects with these settings. Errors: as [`Connect::connect`].
+    pub async fn connect(&self, default_url: &str) -> Result<Db> {
+        self.database(default_url).connect().await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_url_comes_from_the_environment() {
+        let loaded = Settings::sources()
+            .environment([("DATABASE_URL".to_owned(), "sqlite:x.db".to_owned())])
+            .load::<Settings>()
+            .unwrap();
+        assert_eq!(loaded.value.database.url.as_deref(), Some("sqlite:x.db"));
+        assert_eq!(loaded.origins["database.url"], "the environment's DATABASE_URL");
+    }
+
+    #[test]
+    fn a_duration_is_written_with_its_unit() {
+        let variable =
+            |value: &str| [("MAINSTAY_POOL__ACQUIRE_TIMEOUT".to_owned(), value.to_owned())];
+        let load = |value| Loader::new().environment(variable(value)).load::<Settings>();
+        let loaded = load("250ms").unwrap();
+        assert_eq!(loaded.value.pool.acquire_timeout, std::time::Duration::from_millis(250));
+        assert!(load("250").unwrap_err().report().contains("pool.acquire_timeout"));
+    }
+}

@@ -1,0 +1,121 @@
+//! The routes, the scope of each request, and an orderly end.
+
+use std::io::ErrorKind;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{MatchedPath, Request};
+use axum::http::StatusCode;
+use axum::middleware::{self, Next};
+use axum::response::Response;
+use axum::routing::{get, post};
+use mainstay::scope::{Kind, Scope};
+use mainstay::{Code, Db, Error, Result};
+use tokio::net::TcpListener;
+
+use crate::config::Http;
+use crate::health::{self, Readiness};
+use crate::problem::Problem;
+use crate::{accounts, orders, products, users};
+
+/// How long requests under way may take to end once the service was asked to.
+const DRAIN_LIMIT: Duration = Duration::from_secs(10);
+
+/// All routes on `db`.
+pub fn routes(readiness: Readiness) -> Router {
+    let db = readiness.db.clone();
+    Router::new()
+        .route("/users", post(users::create).get(users::list))
+        .route("/users/{id}", get(users::get))
+        .route("/accounts", post(accounts::create))
+        .route("/accounts/{id}", get(accounts::get))
+        .route("/transfers", post(accounts::transfer))
+        .route("/products", get(products::list))
+        .route("/orders", post(orders::create).get(orders::list))
+        .route("/orders/{id}", get(orders::get))
+        .with_state(db)
+        .route("/livez", get(health::live))
+        .route("/readyz", get(health::ready).with_state(readiness))
+        .fallback(async || {
+            Problem::new(StatusCode::NOT_FOUND, "Not found", "there is no such route")
+        })
+        .method_not_allowed_fallback(async || {
+            Problem::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "Method not allowed",
+                "the route takes other methods",
+            )
+        })
+        .layer(middleware::from_fn(in_scope))
+}
+
+/// Statements and checkouts are attributed to the request's route.
+async fn in_scope(request: Request, next: Next) -> Response {
+    let route = request.extensions().get::<MatchedPath>().map_or("unknown", MatchedPath::as_str);
+    let scope = Scope::new(Kind::Request, format!("{} {route}", request.method()));
+    scope.run(next.run(request)).await
+}
+
+/// Takes the port. Errors: APP-002.
+pub async fn listen(http: &Http) -> Result<TcpListener> {
+    TcpListener::bind((http.host.as_str(), http.port)).await.map_err(|e| {
+        let (host, port) = (&http.host, http.port);
+        let why = match e.kind() {
+            ErrorKind::AddrInUse => "another process listens there".to_owned(),
+            _ => e.to_string(),
+        };
+        let free =
+            "choose another port with --port or PORT (0 takes a free one), or end that process";
+        Error::new(Code::Listen, format!("can't listen on {host}:{port}")).why(why).fix(free)
+    })
+}
+
+/// Serves until Ctrl-C or SIGTERM, then drains and closes.
+pub async fn serve(listener: TcpListener, db: Db, http: &Http) -> Result<()> {
+    let address = listener
+        .local_addr()
+        .map_err(|e| Error::new(Code::Listen, "the socket is gone").cause(e))?;
+    println!(
+        "shop listens on http://{address}, on {}\n\ntry\n  \
+         curl -s http://{address}/products\n  \
+         curl -s http://{address}/users -H 'content-type: application/json' -d '{{\"name\":\"Ada\",\"email\":\"ada@example.com\"}}'\n",
+        db.place()
+    );
+    let draining = Arc::new(AtomicBool::new(false));
+    let needs_database = http.ready_needs_database;
+    let app = routes(Readiness { db: db.clone(), draining: Arc::clone(&draining), needs_database });
+    let asked = Arc::new(tokio::sync::Notify::new());
+    let told = Arc::clone(&asked);
+    let server = axum::serve(listener, app).with_graceful_shutdown(async move {
+        asked_to_end().await;
+        draining.store(true, Ordering::Relaxed);
+        eprintln!("draining: requests under way have {DRAIN_LIMIT:?} to end");
+        told.notify_one();
+    });
+    let limit = async {
+        asked.notified().await;
+        mainstay::clock::Clock::system().sleep(DRAIN_LIMIT).await;
+    };
+    tokio::select! {
+        served = server => served.map_err(|e| Error::new(Code::Listen, "the server stopped").cause(e))?,
+        () = limit => eprintln!("some requests did not end in time and are cut off"),
+    }
+    db.close(DRAIN_LIMIT).await?;
+    eprintln!("closed");
+    Ok(())
+}
+
+async fn asked_to_end() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let interrupt = tokio::signal::ctrl_c();
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
+        let _ = interrupt.await;
+        return;
+    };
+    tokio::select! {
+        _ = interrupt => {}
+        _ = terminate.recv() => {}
+    }
+}
