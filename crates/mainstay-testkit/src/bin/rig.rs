@@ -1,6 +1,6 @@
 //! The test servers as a program: `exec` runs a command with them, `serve` keeps them up.
 
-use std::io::{Read, Write};
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
@@ -20,7 +20,7 @@ enum Call {
         #[arg(required = true, trailing_var_arg = true)]
         command: Vec<String>,
     },
-    /// Writes the addresses to a file and keeps the servers up until standard input ends.
+    /// Writes the addresses to a file and keeps the servers up until SIGTERM or Ctrl-C.
     Serve {
         /// The file, JSON; removed at the end.
         #[arg(long)]
@@ -56,9 +56,23 @@ fn serve(state: &PathBuf) -> Result<ExitCode> {
     let (name, value) = rig.variable();
     let mut file = std::fs::File::create(state).map_err(wrong)?;
     writeln!(file, "{name}\n{value}\n{}", std::process::id()).map_err(wrong)?;
-    // Ends when whoever started us closes the pipe, or a signal ends us and with us the servers.
-    let _ = std::io::stdin().read_to_end(&mut Vec::new());
+    asked_to_end()?;
     let _ = std::fs::remove_file(state);
     rig.stop()?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn asked_to_end() -> Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let wrong =
+        |e: std::io::Error| Error::new(Code::LocalStart, "signals can't be waited for").cause(e);
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(wrong)?;
+    runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate()).map_err(wrong)?;
+        tokio::select! {
+            _ = terminate.recv() => Ok(()),
+            interrupted = tokio::signal::ctrl_c() => interrupted.map_err(wrong),
+        }
+    })
 }

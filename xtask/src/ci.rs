@@ -1,0 +1,50 @@
+//! Tests, benchmarks, and what must pass before a change lands.
+
+use crate::packages;
+use crate::run::{Done, cargo, run};
+
+/// The features of the facade, each of which must build alone.
+const FEATURES: &[&str] = &["sqlite", "postgres", "mysql", "local"];
+
+/// Every test; under the rig, unless only the embedded ones are asked for.
+pub(crate) fn test(embedded: bool, rest: &[String]) -> Done {
+    let rest: Vec<&str> = rest.iter().map(String::as_str).collect();
+    if embedded {
+        let servers = ["--", "--skip", "postgres::", "--skip", "mariadb::"];
+        return run(&mut cargo(&[&["test", "--workspace"], &rest[..], &servers].concat()));
+    }
+    packages::servers()?;
+    run(&mut cargo(&[&RIG[..], &["exec", env!("CARGO"), "test", "--workspace"], &rest].concat()))
+}
+
+/// The servers as a program, from the testkit.
+pub(crate) const RIG: [&str; 7] =
+    ["run", "--quiet", "--package", "mainstay-testkit", "--bin", "mainstay-rig", "--"];
+
+/// Ours and the peers, in one run, with commits that reach the disk.
+pub(crate) fn bench(name: &str) -> Done {
+    packages::servers()?;
+    packages::load()?;
+    run(&mut cargo(&["build", "--release", "--package", "shop"]))?;
+    let bench = [env!("CARGO"), "run", "--quiet", "--release", "--package", "bench", "--", name];
+    run(&mut cargo(&[&RIG[..], &["exec", "--durable"], &bench].concat()))
+}
+
+/// Format, lints, docs, features, tests.
+pub(crate) fn ci() -> Done {
+    run(&mut cargo(&["fmt", "--all", "--check"]))?;
+    run(&mut cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
+    run(cargo(&["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))?;
+    for feature in FEATURES {
+        let alone = [
+            "clippy",
+            "--package",
+            "mainstay",
+            "--package",
+            "mainstay-db",
+            "--no-default-features",
+        ];
+        run(&mut cargo(&[&alone[..], &["--features", feature, "--", "-D", "warnings"]].concat()))?;
+    }
+    test(false, &[])
+}
