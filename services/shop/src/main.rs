@@ -41,7 +41,7 @@ enum Command {
 #[tokio::main]
 async fn main() -> ExitCode {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| "warn,shop=info,mainstay=info".into());
+        .unwrap_or_else(|_| "warn,shop=info,mainstay=info,sqlx::postgres::notice=error".into());
     let colours = std::io::stderr().is_terminal();
     tracing_subscriber::fmt()
         .with_env_filter(filter)
