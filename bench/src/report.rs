@@ -17,6 +17,8 @@ pub(crate) enum Better {
 /// One figure of ours beside the peers'.
 #[derive(Debug, Serialize)]
 pub(crate) struct Case {
+    /// What was measured.
+    #[expect(clippy::struct_field_names, reason = "the name it has in the results")]
     pub(crate) case: String,
     pub(crate) unit: &'static str,
     pub(crate) better: Better,

@@ -12,6 +12,7 @@ use mainstay_pool::{Manage, Options, Pool};
 use crate::db::{Db, Pools, Shared};
 use crate::driver::Driver;
 use crate::engine::Engine;
+use crate::local::{self, Local};
 use crate::text::Texts;
 use crate::url::{self, Target};
 
@@ -90,8 +91,11 @@ impl Connect {
     pub async fn connect(self) -> Result<Db> {
         self.options.validate()?;
         let (engine, driver, local) = match url::target(&self.url)? {
-            Target::Server(engine) => (engine, self.driver(engine)?, None),
-            Target::Local(folder) => start_local(folder, &self.clock).await?,
+            Target::Server(engine) => (engine, self.driver(engine)?, Local::none()),
+            Target::Local(folder) => {
+                let (driver, server) = local::start(folder, &self.clock).await?;
+                (Engine::Postgres, driver, server)
+            }
         };
         let pools = self.pools(driver).await?;
         Ok(Db::new(Shared {
@@ -103,7 +107,7 @@ impl Connect {
             clock: self.clock,
             rng: self.rng,
             observer: self.observer,
-            local: std::sync::Mutex::new(local),
+            local,
         }))
     }
 
@@ -120,7 +124,7 @@ impl Connect {
             #[cfg(feature = "mysql")]
             Engine::MySql => crate::driver::mysql::Driver::from_url(&self.url)
                 .map(|d| Driver::MySql(Box::new(d))),
-            #[expect(unreachable_patterns, reason = "reached where an engine is left out")]
+            #[allow(unreachable_patterns, reason = "reached where an engine is left out")]
             other => Err(Error::new(Code::Unsupported, format!("{other} is not compiled in"))),
         }
     }
@@ -146,6 +150,7 @@ impl Connect {
                 let main = self.pool_of(Driver::Sqlite(writer), only).await?;
                 Ok(Pools { main, readers: Some(self.pool_of(reader, self.options.clone()).await?) })
             }
+            #[allow(unreachable_patterns, reason = "reached only with several engines")]
             driver => {
                 Ok(Pools { main: self.pool_of(driver, self.options.clone()).await?, readers: None })
             }
@@ -170,30 +175,4 @@ impl Connect {
         pool.adopt(first);
         Ok(pool)
     }
-}
-
-/// What runs beside the pools and ends with them.
-#[cfg(feature = "local")]
-pub(crate) type Local = mainstay_local::Server;
-#[cfg(not(feature = "local"))]
-pub(crate) type Local = std::convert::Infallible;
-
-#[cfg(feature = "local")]
-async fn start_local(folder: String, clock: &Clock) -> Result<(Engine, Driver, Option<Local>)> {
-    let start = move || mainstay_local::Postgres::start(&mainstay_local::Options::new(folder));
-    let server = tokio::task::spawn_blocking(start).await.map_err(|e| {
-        Error::new(Code::LocalStart, "the start of the private server was cut off").cause(e)
-    })??;
-    let options = sqlx::postgres::PgConnectOptions::new_without_pgpass()
-        .socket(server.socket_folder())
-        .username(server.user())
-        .database("postgres");
-    let driver = crate::driver::postgres::Driver::new(options, clock.clone());
-    Ok((Engine::Postgres, Driver::Postgres(Box::new(driver)), Some(server)))
-}
-
-#[cfg(not(feature = "local"))]
-#[expect(clippy::unused_async, reason = "has the shape of the one above")]
-async fn start_local(_: String, _: &Clock) -> Result<(Engine, Driver, Option<Local>)> {
-    Err(Error::new(Code::Unsupported, "private servers are not compiled in"))
 }

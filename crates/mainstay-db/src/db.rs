@@ -1,7 +1,7 @@
 //! The handle.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use mainstay_core::clock::Clock;
@@ -10,11 +10,12 @@ use mainstay_core::rng::Rng;
 use mainstay_core::{Place, Result};
 use mainstay_pool::{Options, Pool, Status};
 
-use crate::config::{Connect, Local};
+use crate::config::Connect;
 use crate::connection::Connection;
 use crate::driver::Driver;
 use crate::engine::Engine;
 use crate::error::from_driver;
+use crate::local::Local;
 use crate::text::Texts;
 use crate::transaction::Open;
 
@@ -39,7 +40,7 @@ pub(crate) struct Shared {
     pub(crate) rng: Rng,
     pub(crate) observer: Observer,
     /// Ends after the pools: fields are dropped in their order.
-    pub(crate) local: Mutex<Option<Local>>,
+    pub(crate) local: Local,
 }
 
 pub(crate) struct Pools {
@@ -157,20 +158,8 @@ impl Db {
             }
             None => Ok(()),
         };
-        self.stop_local().await?;
+        self.shared.local.stop().await?;
         main.and(readers)
-    }
-
-    async fn stop_local(&self) -> Result<()> {
-        let local = self.shared.local.lock().unwrap_or_else(PoisonError::into_inner).take();
-        #[cfg(feature = "local")]
-        if let Some(server) = local {
-            let stopped = tokio::task::spawn_blocking(move || server.stop()).await;
-            stopped.unwrap_or(Ok(()))?;
-        }
-        #[cfg(not(feature = "local"))]
-        drop(local);
-        Ok(())
     }
 
     pub(crate) fn transaction_id(&self) -> Option<u64> {

@@ -31,6 +31,7 @@ mod error;
 mod executor;
 mod hold;
 mod insert;
+mod local;
 mod query;
 mod record;
 mod row;

@@ -100,7 +100,7 @@ impl Statement {
             Engine::Postgres => value::postgres(self.values).map(Arguments::Postgres),
             #[cfg(feature = "mysql")]
             Engine::MySql => value::mysql(in_order(self.values, text)).map(Arguments::MySql),
-            #[expect(unreachable_patterns, reason = "reached where an engine is left out")]
+            #[allow(unreachable_patterns, reason = "reached where an engine is left out")]
             _ => unreachable!("no handle of an engine that is left out"),
         };
         let arguments = arguments.map_err(|e| e.at(self.place))?;

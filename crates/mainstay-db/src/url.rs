@@ -87,7 +87,8 @@ fn nearest<'a>(word: &str, all: &[&'a str]) -> Option<&'a str> {
 }
 
 impl Shape {
-    /// Checks what the driver's own parser would pass over in silence.
+    /// Checks a server's URL for what the driver's own parser would pass over in silence.
+    #[cfg(any(feature = "postgres", feature = "mysql"))]
     pub(crate) fn check(&self, url: &str) -> Result<()> {
         let rest = url.split_once(':').map_or("", |(_, rest)| rest);
         if !rest.starts_with("//") {

@@ -129,9 +129,13 @@ pub(crate) async fn insert<const N: usize>(
     returning: &'static str,
     values: [mainstay::db::Value; N],
 ) -> Result<i64> {
-    let bound = |sql| values.into_iter().fold(db.query(sql), |query, value| query.bind(value));
-    if db.engine() == Engine::Postgres {
-        return bound(returning).scalar().await;
+    let returns = db.engine() == Engine::Postgres;
+    let mut query = db.query(if returns { returning } else { sql });
+    for value in values {
+        query = query.bind(value);
     }
-    Ok(bound(sql).execute().await?.last_insert_id().unwrap_or_default())
+    if returns {
+        return query.scalar().await;
+    }
+    Ok(query.execute().await?.last_insert_id().unwrap_or_default())
 }

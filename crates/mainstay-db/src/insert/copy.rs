@@ -9,18 +9,23 @@ use mainstay_core::Result;
 
 use super::Target;
 use crate::connection::{Activity, Connection, Raw};
+use crate::db::Db;
 use crate::error::from_driver;
+use crate::record::Record;
 use crate::value::{Value, unsupported};
 
 /// Sent when the buffer has grown to this.
 const BUFFER_BYTES: usize = 256 * 1024;
 
-pub(super) async fn run(
-    connection: &mut Connection,
+pub(super) async fn insert(
+    db: &Db,
     target: &Target,
     rows: impl Iterator<Item = Vec<Value>> + Send,
+    record: &mut Record<'_>,
 ) -> Result<u64> {
-    let Connection { raw, state } = connection;
+    let mut hold = db.hold(false, false, target.place).await?;
+    record.started(hold.id());
+    let Connection { raw, state } = &mut *hold;
     #[allow(irrefutable_let_patterns, reason = "refutable only with several engines")]
     let Raw::Postgres(postgres, _) = raw else { unreachable!("COPY is sent to PostgreSQL alone") };
     state.activity = Activity::Waiting;
@@ -31,7 +36,7 @@ pub(super) async fn run(
         Err(Failed::Server(error)) => Err(error),
     });
     outcome.map_err(|failed| match failed {
-        Failed::Server(error) => from_driver(error, Some(&target.copy)),
+        Failed::Server(error) => from_driver(error, Some(&target.sql)),
         Failed::Row(error) => error,
     })
 }
@@ -52,7 +57,7 @@ async fn send(
     target: &Target,
     rows: impl Iterator<Item = Vec<Value>> + Send,
 ) -> Result<u64, Failed> {
-    let mut copy = postgres.copy_in_raw(&target.copy).await?;
+    let mut copy = postgres.copy_in_raw(&target.sql).await?;
     let mut buffer = String::with_capacity(BUFFER_BYTES + 1024);
     for values in rows {
         if let Err(error) = target.check(&values).and_then(|()| line(&mut buffer, values)) {

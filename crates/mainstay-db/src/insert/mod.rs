@@ -5,25 +5,18 @@
 
 #[cfg(feature = "postgres")]
 mod copy;
+#[cfg(any(feature = "sqlite", feature = "mysql"))]
+mod values;
 
 use std::sync::Arc;
 
 use mainstay_core::{Code, Error, Place, Result};
-use sqlx::{AssertSqlSafe, SqlSafeStr};
 
-use crate::connection::Connection;
 use crate::db::Db;
 use crate::engine::Engine;
-use crate::error::from_driver;
 use crate::record::Record;
 use crate::statement::Sql;
-use crate::steps::Step;
-use crate::transaction::Run;
-use crate::value::{self, Arguments, Value};
-
-/// Values in one statement: SQLite's own bound is 32,766, MySQL's 65,535, and larger statements
-/// were measured to be no faster.
-const VALUES_MAX: usize = 5_000;
+use crate::value::Value;
 
 /// A row to be inserted: a tuple of up to 12 values, or a vector of them.
 pub trait IntoValues {
@@ -97,14 +90,19 @@ impl Db {
         let target = Target::new(self.engine(), table, columns, Place::here());
         let rows = rows.into_iter().map(R::into_values);
         async move {
-            let sql: Sql = Sql::Dynamic(Arc::clone(&target.shown));
-            let (_, text) = self.shared.texts.of_driver(&target.shown, self.engine());
+            let sql: Sql = Sql::Dynamic(Arc::clone(&target.sql));
+            let (_, text) = self.shared.texts.of_driver(&target.sql, self.engine());
             let mut record =
                 Record::begin(&self.shared, &sql, &text, target.place, self.transaction_id());
             let outcome = match self.engine() {
                 #[cfg(feature = "postgres")]
-                Engine::Postgres => self.copy(&target, rows, &mut record).await,
-                _ => self.in_chunks(&target, rows, &mut record).await,
+                Engine::Postgres => copy::insert(self, &target, rows, &mut record).await,
+                #[cfg(any(feature = "sqlite", feature = "mysql"))]
+                Engine::Sqlite | Engine::MySql => {
+                    values::insert(self, &target, rows, &mut record).await
+                }
+                #[allow(unreachable_patterns, reason = "reached where an engine is left out")]
+                _ => unreachable!("no handle of an engine that is left out"),
             };
             let count = record.check(outcome, target.place)?;
             record.affected(count);
@@ -112,87 +110,12 @@ impl Db {
             Ok(count)
         }
     }
-
-    #[cfg(feature = "postgres")]
-    async fn copy(
-        &self,
-        target: &Target,
-        rows: impl Iterator<Item = Vec<Value>> + Send,
-        record: &mut Record<'_>,
-    ) -> Result<u64> {
-        let mut hold = self.hold(false, false, target.place).await?;
-        record.started(hold.id());
-        copy::run(&mut hold, target, rows).await
-    }
-
-    async fn in_chunks(
-        &self,
-        target: &Target,
-        rows: impl Iterator<Item = Vec<Value>> + Send,
-        record: &mut Record<'_>,
-    ) -> Result<u64> {
-        let mut chunks = Chunks { rows, width: target.columns, next: None };
-        let first = chunks.take()?;
-        if self.in_transaction() {
-            return self.within_savepoint(target, first, chunks, record).await;
-        }
-        if chunks.peek()?.is_none() {
-            let mut hold = self.hold(false, false, target.place).await?;
-            record.started(hold.id());
-            return insert(&mut hold, target, first).await;
-        }
-        let run = Run::begin(self, target.place, 1).await?;
-        let tx = run.handle();
-        let outcome = tx.all_chunks(target, first, chunks, record).await;
-        run.end(outcome).await
-    }
-
-    async fn within_savepoint(
-        &self,
-        target: &Target,
-        first: Vec<Value>,
-        chunks: Chunks<impl Iterator<Item = Vec<Value>> + Send>,
-        record: &mut Record<'_>,
-    ) -> Result<u64> {
-        self.query("SAVEPOINT mainstay_bulk_insert").execute().await?;
-        match self.all_chunks(target, first, chunks, record).await {
-            Ok(count) => {
-                self.query("RELEASE SAVEPOINT mainstay_bulk_insert").execute().await?;
-                Ok(count)
-            }
-            Err(error) => {
-                // The first error is the one to be told; if this fails too, the transaction is lost.
-                let _ = self.query("ROLLBACK TO SAVEPOINT mainstay_bulk_insert").execute().await;
-                Err(error)
-            }
-        }
-    }
-
-    async fn all_chunks(
-        &self,
-        target: &Target,
-        first: Vec<Value>,
-        mut chunks: Chunks<impl Iterator<Item = Vec<Value>> + Send>,
-        record: &mut Record<'_>,
-    ) -> Result<u64> {
-        let mut hold = self.hold(false, false, target.place).await?;
-        record.started(hold.id());
-        let mut count = insert(&mut hold, target, first).await?;
-        while chunks.peek()?.is_some() {
-            count += insert(&mut hold, target, chunks.take()?).await?;
-        }
-        Ok(count)
-    }
 }
 
 /// Where the rows go.
 struct Target {
-    /// `INSERT INTO t (a, b) VALUES `.
-    head: String,
-    /// What the statement is called in events.
-    shown: Arc<str>,
-    /// `COPY t (a, b) FROM STDIN`.
-    copy: String,
+    /// The statement, up to where the rows come.
+    sql: Arc<str>,
     columns: usize,
     place: Place,
 }
@@ -202,77 +125,18 @@ impl Target {
         let quote = |name: &str| engine.quote(name);
         let table = table.split('.').map(quote).collect::<Vec<_>>().join(".");
         let names = columns.iter().copied().map(quote).collect::<Vec<_>>().join(", ");
-        let head = format!("INSERT INTO {table} ({names}) VALUES ");
-        let copy = format!("COPY {table} ({names}) FROM STDIN");
-        let shown = if engine == Engine::Postgres { copy.clone() } else { format!("{head}...") };
-        Self { head, shown: shown.into(), copy, columns: columns.len(), place }
+        let sql = match engine {
+            Engine::Postgres => format!("COPY {table} ({names}) FROM STDIN"),
+            Engine::Sqlite | Engine::MySql => format!("INSERT INTO {table} ({names}) VALUES "),
+        };
+        Self { sql: sql.into(), columns: columns.len(), place }
     }
 
     fn check(&self, values: &[Value]) -> Result<()> {
-        check_width(self.columns, values)
-    }
-}
-
-fn check_width(columns: usize, values: &[Value]) -> Result<()> {
-    if values.len() == columns {
-        return Ok(());
-    }
-    Err(Error::new(
-        Code::BindCount,
-        format!("a row has {} values for {columns} columns", values.len()),
-    ))
-}
-
-/// Rows taken so many at a time that their values fit one statement.
-struct Chunks<I> {
-    rows: I,
-    width: usize,
-    next: Option<Vec<Value>>,
-}
-
-impl<I: Iterator<Item = Vec<Value>>> Chunks<I> {
-    fn peek(&mut self) -> Result<Option<&Vec<Value>>> {
-        if self.next.is_none() {
-            self.next = self.rows.next();
-            if let Some(values) = &self.next {
-                check_width(self.width, values)?;
-            }
+        if values.len() == self.columns {
+            return Ok(());
         }
-        Ok(self.next.as_ref())
+        let what = format!("a row has {} values for {} columns", values.len(), self.columns);
+        Err(Error::new(Code::BindCount, what))
     }
-
-    fn take(&mut self) -> Result<Vec<Value>> {
-        let mut out = Vec::new();
-        while out.len() + self.width <= VALUES_MAX.max(self.width) && self.peek()?.is_some() {
-            out.extend(self.next.take().into_iter().flatten());
-        }
-        Ok(out)
-    }
-}
-
-async fn insert(connection: &mut Connection, target: &Target, values: Vec<Value>) -> Result<u64> {
-    if values.is_empty() {
-        return Ok(0);
-    }
-    let rows = values.len() / target.columns;
-    let row = format!("({})", vec!["?"; target.columns].join(", "));
-    let sql = target.head.clone() + &vec![row; rows].join(", ");
-    let arguments = match connection.engine() {
-        #[cfg(feature = "sqlite")]
-        Engine::Sqlite => Arguments::Sqlite(value::sqlite(values)?),
-        #[cfg(feature = "mysql")]
-        Engine::MySql => Arguments::MySql(value::mysql(values)?),
-        #[allow(unreachable_patterns, reason = "reached where an engine is left out")]
-        other => {
-            return Err(Error::new(Code::Unsupported, format!("{other} inserts in another way")));
-        }
-    };
-    let mut reading = connection.send(AssertSqlSafe(sql).into_sql_str(), Some(arguments));
-    let mut count = 0;
-    while let Some(step) = reading.next().await.map_err(|e| from_driver(e, Some(&target.shown)))? {
-        if let Step::Done { affected, .. } = step {
-            count += affected;
-        }
-    }
-    Ok(count)
 }
