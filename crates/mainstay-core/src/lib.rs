@@ -6,6 +6,8 @@
 pub mod clock;
 pub mod config;
 pub mod error;
+#[cfg(feature = "metrics")]
+pub mod metrics;
 pub mod observe;
 pub mod rng;
 pub mod scope;

@@ -29,6 +29,7 @@
 //! | `sqlite` | SQLite, built in | yes |
 //! | `postgres` | PostgreSQL | no |
 //! | `mysql` | MySQL and MariaDB | no |
+//! | `metrics` | `mainstay::metrics::Metrics`, a subscriber that measures through the `metrics` crate | no |
 //! | `local` | `postgres+local:PATH`, a private PostgreSQL from installed binaries; implies `postgres` | no |
 //!
 //! The derive of [`FromRow`] and macros such as `sqlx::query!` are sqlx's: a crate that uses them
@@ -38,6 +39,8 @@ mod settings;
 
 pub use mainstay_core::clock;
 pub use mainstay_core::config;
+#[cfg(feature = "metrics")]
+pub use mainstay_core::metrics;
 pub use mainstay_core::observe;
 pub use mainstay_core::rng;
 pub use mainstay_core::scope;

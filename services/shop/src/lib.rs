@@ -7,6 +7,7 @@ pub mod accounts;
 pub mod config;
 pub mod extract;
 pub mod health;
+pub mod observed;
 pub mod orders;
 pub mod page;
 pub mod problem;

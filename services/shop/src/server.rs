@@ -18,7 +18,7 @@ use tokio::net::TcpListener;
 use crate::config::Http;
 use crate::health::{self, Readiness};
 use crate::problem::Problem;
-use crate::{accounts, orders, products, users};
+use crate::{accounts, observed, orders, products, users};
 
 /// How long requests under way may take to end once the service was asked to.
 const DRAIN_LIMIT: Duration = Duration::from_secs(10);
@@ -85,7 +85,9 @@ pub async fn serve(listener: TcpListener, db: Db, http: &Http) -> Result<()> {
     );
     let draining = Arc::new(AtomicBool::new(false));
     let needs_database = http.ready_needs_database;
+    let measured = get(observed::metrics).with_state(observed::install(&db)?);
     let app = routes(Readiness { db: db.clone(), draining: Arc::clone(&draining), needs_database });
+    let app = app.route("/metrics", measured);
     let asked = Arc::new(tokio::sync::Notify::new());
     let told = Arc::clone(&asked);
     let server = axum::serve(listener, app).with_graceful_shutdown(async move {

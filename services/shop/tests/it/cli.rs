@@ -15,6 +15,15 @@ fn fails(command: &mut Command) -> String {
     String::from_utf8(output.stderr).unwrap()
 }
 
+fn get(address: &str, path: &str) -> std::io::Result<String> {
+    use std::io::{Read, Write};
+    let mut stream = std::net::TcpStream::connect(address)?;
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: shop\r\nconnection: close\r\n\r\n")?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text)?;
+    Ok(text)
+}
+
 #[test]
 fn mistakes_are_told_with_code_and_fix() {
     let dir = tempfile::tempdir().unwrap();
@@ -86,6 +95,14 @@ fn it_starts_with_nothing_and_ends_in_order() {
     let curls =
         lines.by_ref().map_while(Result::ok).filter(|l| l.contains("curl -s ")).take(2).count();
     assert_eq!(curls, 2);
+    let address = first.split_once("http://").unwrap().1.split_once(',').unwrap().0;
+    let metrics = get(address, "/products").and_then(|_| get(address, "/metrics")).unwrap();
+    for series in [
+        r#"db_client_operation_duration_count{pool_name="main",db_system_name="sqlite"}"#,
+        r#"db_client_connection_use_time_bucket{pool_name="main",le="0.01"}"#,
+    ] {
+        assert!(metrics.contains(series), "{metrics}");
+    }
     Command::new("kill").args(["-s", "TERM", &child.id().to_string()]).status().unwrap();
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success());
