@@ -4,7 +4,7 @@ use crate::packages;
 use crate::run::{Done, cargo, run};
 
 /// The features of the facade, each of which must build alone.
-const FEATURES: &[&str] = &["sqlite", "postgres", "mysql", "local"];
+const FEATURES: &[&str] = &["sqlite", "postgres", "mysql", "local", "sqlite,metrics"];
 
 /// Every test; under the rig, unless only the embedded ones are asked for.
 pub(crate) fn test(embedded: bool, rest: &[String]) -> Done {

@@ -1,6 +1,6 @@
 //! The routes, the scope of each request, and an orderly end.
 
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -77,12 +77,8 @@ pub async fn serve(listener: TcpListener, db: Db, http: &Http) -> Result<()> {
     let address = listener
         .local_addr()
         .map_err(|e| Error::new(Code::Listen, "the socket is gone").cause(e))?;
-    println!(
-        "shop listens on http://{address}, on {}\n\ntry\n  \
-         curl -s http://{address}/products\n  \
-         curl -s http://{address}/users -H 'content-type: application/json' -d '{{\"name\":\"Ada\",\"email\":\"ada@example.com\"}}'\n",
-        db.place()
-    );
+    let end = end_signals()?;
+    announce(&format!("http://{address}"), &db);
     let draining = Arc::new(AtomicBool::new(false));
     let needs_database = http.ready_needs_database;
     let measured = get(observed::metrics).with_state(observed::install(&db)?);
@@ -91,7 +87,7 @@ pub async fn serve(listener: TcpListener, db: Db, http: &Http) -> Result<()> {
     let asked = Arc::new(tokio::sync::Notify::new());
     let told = Arc::clone(&asked);
     let server = axum::serve(listener, app).with_graceful_shutdown(async move {
-        asked_to_end().await;
+        end.await;
         draining.store(true, Ordering::Relaxed);
         eprintln!("draining: requests under way have {DRAIN_LIMIT:?} to end");
         told.notify_one();
@@ -109,15 +105,28 @@ pub async fn serve(listener: TcpListener, db: Db, http: &Http) -> Result<()> {
     Ok(())
 }
 
-async fn asked_to_end() {
+/// Nobody need listen: where standard output is closed, the shop serves all the same.
+fn announce(url: &str, db: &Db) {
+    let place = db.place();
+    let user = r#"{"name":"Ada","email":"ada@example.com"}"#;
+    let text = format!(
+        "shop listens on {url}, on {place}\n\ntry\n  curl -s {url}/products\n  \
+         curl -s {url}/users -H 'content-type: application/json' -d '{user}'\n\n"
+    );
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}
+
+/// The signals to end at, caught from the call on: whoever reads that the shop listens may already
+/// ask it to end.
+fn end_signals() -> Result<impl Future<Output = ()> + Send> {
     use tokio::signal::unix::{SignalKind, signal};
-    let interrupt = tokio::signal::ctrl_c();
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
-        let _ = interrupt.await;
-        return;
-    };
-    tokio::select! {
-        _ = interrupt => {}
-        _ = terminate.recv() => {}
-    }
+    let wrong = |e| Error::new(Code::Listen, "signals can't be caught").cause(e);
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(wrong)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(wrong)?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
 }
