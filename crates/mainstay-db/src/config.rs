@@ -1,6 +1,7 @@
 //! Connecting: what a handle is made from.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use mainstay_core::clock::Clock;
@@ -102,6 +103,7 @@ impl Connect {
             engine,
             pools,
             texts: Texts::default(),
+            schema_epoch: AtomicU64::new(0),
             name: self.name,
             options: self.options,
             clock: self.clock,
@@ -165,14 +167,13 @@ impl Connect {
                 format!("the database did not answer within {limit:?}"),
             ))
         })?;
-        let pool = Pool::builder(driver)
+        Pool::builder(driver)
+            .first(first)
             .options(options)
             .name(Arc::clone(&self.name))
             .clock(self.clock.clone())
             .rng(self.rng.clone())
             .observer(self.observer.clone())
-            .build()?;
-        pool.adopt(first);
-        Ok(pool)
+            .build()
     }
 }

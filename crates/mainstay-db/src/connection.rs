@@ -10,7 +10,7 @@ use mainstay_pool::Condition;
 use sqlx::{Executor, SqlSafeStr, SqlStr};
 
 use crate::engine::Engine;
-use crate::error::{from_driver, leaves_connection_usable};
+use crate::error::{ends_transaction, from_driver, leaves_connection_usable};
 use crate::steps::{Step, Steps};
 use crate::value::Arguments;
 
@@ -18,6 +18,8 @@ use crate::value::Arguments;
 pub(crate) struct Connection {
     pub(crate) raw: Raw,
     pub(crate) state: State,
+    /// The schema's epoch that its prepared statements are of: see `Db::hold`.
+    pub(crate) epoch: u64,
 }
 
 /// A driver's connection.
@@ -37,6 +39,8 @@ pub(crate) struct State {
     pub(crate) in_transaction: bool,
     /// A statement failed in the open transaction: PostgreSQL refuses all further ones.
     pub(crate) failed_in_transaction: bool,
+    /// The server has rolled the open transaction back: what is sent now would commit by itself.
+    pub(crate) lost_transaction: bool,
     pub(crate) broken: bool,
 }
 
@@ -54,14 +58,13 @@ pub(crate) enum Activity {
 pub(crate) struct Reading<'c> {
     steps: Steps<'c>,
     state: &'c mut State,
+    /// A prepared statement says that it is done before its result ends.
+    owes_done: bool,
 }
 
 impl Connection {
     pub(crate) fn new(raw: Raw) -> Self {
-        let activity = Activity::Idle;
-        let state =
-            State { activity, in_transaction: false, failed_in_transaction: false, broken: false };
-        Self { raw, state }
+        Self { raw, state: State::new(), epoch: 0 }
     }
 
     pub(crate) fn engine(&self) -> Engine {
@@ -86,18 +89,26 @@ impl Connection {
         }
     }
 
-    /// Sends a statement. Without arguments it goes unprepared, and may be several.
-    pub(crate) fn send(&mut self, sql: SqlStr, arguments: Option<Arguments>) -> Reading<'_> {
+    /// Sends a statement. Without arguments it goes unprepared, and may be several. With `keep`
+    /// the driver remembers it prepared.
+    pub(crate) fn send(
+        &mut self,
+        sql: SqlStr,
+        arguments: Option<Arguments>,
+        keep: bool,
+    ) -> Reading<'_> {
+        let prepared = arguments.is_some();
         macro_rules! fetch {
-            ($connection:expr, $engine:ident) => {{
-                let arguments = match arguments {
-                    Some(Arguments::$engine(arguments)) => Some(arguments),
-                    None => None,
+            ($connection:expr, $engine:ident) => {
+                Steps::$engine(match arguments {
+                    None => $connection.fetch_many(sql),
+                    Some(Arguments::$engine(arguments)) => {
+                        $connection.fetch_many(sqlx::query_with(sql, arguments).persistent(keep))
+                    }
                     #[allow(unreachable_patterns, reason = "reached only with several engines")]
                     Some(_) => unreachable!("arguments are made for the handle's own engine"),
-                };
-                Steps::$engine($connection.fetch_many((sql, arguments)))
-            }};
+                })
+            };
         }
         self.state.activity = Activity::Waiting;
         let steps = match &mut self.raw {
@@ -108,13 +119,13 @@ impl Connection {
             #[cfg(feature = "mysql")]
             Raw::MySql(connection) => fetch!(connection, MySql),
         };
-        Reading { steps, state: &mut self.state }
+        Reading { steps, state: &mut self.state, owes_done: prepared }
     }
 
     /// Runs `sql`, unprepared, to its end: BEGIN, COMMIT, scripts. Returns the rows changed.
     pub(crate) async fn run(&mut self, sql: impl SqlSafeStr) -> Result<u64, sqlx::Error> {
         let mut changed = 0;
-        let mut reading = self.send(sql.into_sql_str(), None);
+        let mut reading = self.send(sql.into_sql_str(), None, false);
         while let Some(step) = reading.next().await? {
             if let Step::Done { affected, .. } = step {
                 changed += affected;
@@ -123,12 +134,37 @@ impl Connection {
         Ok(changed)
     }
 
+    /// Has the driver forget its prepared statements: they may be of tables that were changed.
+    pub(crate) async fn forget_statements(&mut self) -> Result<()> {
+        use sqlx::Connection as _;
+        self.state.activity = Activity::Waiting;
+        let done = match &mut self.raw {
+            #[cfg(feature = "sqlite")]
+            Raw::Sqlite(connection, _) => connection.clear_cached_statements().await,
+            #[cfg(feature = "postgres")]
+            Raw::Postgres(connection, _) => connection.clear_cached_statements().await,
+            #[cfg(feature = "mysql")]
+            Raw::MySql(connection) => connection.clear_cached_statements().await,
+        };
+        self.state.note(done.as_ref().map(|()| false));
+        done.map_err(|e| from_driver(e, None))?;
+        if self.engine() == Engine::Sqlite {
+            // SQLite notices a change of the schema when it runs a statement, not when it prepares
+            // one: this is the statement, so that the next is prepared for the tables as they are.
+            self.run("SELECT 1 FROM sqlite_schema LIMIT 1")
+                .await
+                .map_err(|e| from_driver(e, None))?;
+        }
+        Ok(())
+    }
+
     /// Opens a transaction. SQLite takes its write lock at once, so that waiting for it is bounded
     /// by the busy timeout and no later statement can fail for it.
     pub(crate) async fn begin(&mut self) -> Result<()> {
         let sql = if self.engine() == Engine::Sqlite { "BEGIN IMMEDIATE" } else { "BEGIN" };
         self.state.in_transaction = true;
         self.state.failed_in_transaction = false;
+        self.state.lost_transaction = false;
         let outcome = self.run(sql).await;
         if outcome.is_err() && !self.state.broken {
             self.state.in_transaction = false;
@@ -144,30 +180,58 @@ impl Connection {
     }
 
     pub(crate) async fn rollback(&mut self) -> Result<()> {
-        self.run("ROLLBACK").await.map_err(|e| from_driver(e, Some("ROLLBACK")))?;
-        self.state.in_transaction = false;
-        Ok(())
+        match self.run("ROLLBACK").await {
+            Err(error) if !is_no_transaction(&error) => Err(from_driver(error, Some("ROLLBACK"))),
+            _ => {
+                self.state.in_transaction = false;
+                Ok(())
+            }
+        }
     }
 
-    /// Whether PostgreSQL has given the open transaction up: COMMIT would quietly roll it back.
+    /// Whether the open transaction can't be committed any more: COMMIT would quietly do nothing.
     pub(crate) async fn is_aborted(&mut self) -> bool {
+        if self.state.lost_transaction || self.state.broken {
+            return true;
+        }
         self.engine() == Engine::Postgres
             && self.state.failed_in_transaction
             && self.run("SELECT 1").await.is_err()
     }
 }
 
+/// SQLite's answer to a ROLLBACK where a failure has rolled back already.
+fn is_no_transaction(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Database(e) if e.message().contains("no transaction is active"))
+}
+
 impl Reading<'_> {
     /// The next step; `None` at the end. Not to be called again after the end or an error.
     pub(crate) async fn next(&mut self) -> Result<Option<Step>, sqlx::Error> {
         self.state.activity = Activity::Waiting;
-        let step = self.steps.next().await.transpose();
+        let mut step = self.steps.next().await.transpose();
+        match &step {
+            Ok(Some(Step::Done { .. })) => self.owes_done = false,
+            // The driver's thread is gone: it panics on a table that was changed under it.
+            Ok(None) if self.owes_done => step = Err(sqlx::Error::WorkerCrashed),
+            _ => {}
+        }
         self.state.note(step.as_ref().map(Option::is_some));
         step
     }
 }
 
 impl State {
+    fn new() -> Self {
+        Self {
+            activity: Activity::Idle,
+            in_transaction: false,
+            failed_in_transaction: false,
+            lost_transaction: false,
+            broken: false,
+        }
+    }
+
     /// Notes how a wait for the server ended: with an item, at the end, or in an error.
     pub(crate) fn note(&mut self, item: Result<bool, &sqlx::Error>) {
         match item {
@@ -175,6 +239,7 @@ impl State {
             Ok(false) => self.activity = Activity::Idle,
             Err(error) => {
                 self.failed_in_transaction |= self.in_transaction;
+                self.lost_transaction |= self.in_transaction && ends_transaction(error);
                 if leaves_connection_usable(error) {
                     self.activity = Activity::Idle;
                 } else {

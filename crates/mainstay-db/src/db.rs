@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use mainstay_core::clock::Clock;
@@ -11,11 +12,12 @@ use mainstay_core::{Place, Result};
 use mainstay_pool::{Options, Pool, Status};
 
 use crate::config::Connect;
-use crate::connection::Connection;
 use crate::driver::Driver;
 use crate::engine::Engine;
 use crate::error::from_driver;
 use crate::local::Local;
+use crate::record::Record;
+use crate::statement::Sql;
 use crate::text::Texts;
 use crate::transaction::Open;
 
@@ -34,6 +36,8 @@ pub(crate) struct Shared {
     pub(crate) engine: Engine,
     pub(crate) pools: Pools,
     pub(crate) texts: Texts,
+    /// Counts the changes of the schema made through this handle.
+    pub(crate) schema_epoch: AtomicU64,
     pub(crate) name: Arc<str>,
     pub(crate) options: Options,
     pub(crate) clock: Clock,
@@ -124,21 +128,35 @@ impl Db {
         async { query.execute().await.map(drop) }
     }
 
-    /// Runs a text of several statements, without values, as it is: for schemas and set-up.
+    /// Runs a text of several statements, without values, as it is: for schemas and set-up. It is
+    /// told to subscribers as one statement.
     ///
     /// PostgreSQL runs the whole as one transaction unless it says otherwise itself; the others run
-    /// statement by statement, and stop at the first that fails. It is not observed statement by
-    /// statement.
+    /// statement by statement, and stop at the first that fails. It may begin and end transactions,
+    /// save inside one; what it leaves open is rolled back.
     ///
-    /// Errors: as [`Query`](crate::Query).
+    /// Errors: as [`Query`](crate::Query); TX-006.
     #[track_caller]
     pub fn script(&self, sql: &'static str) -> impl Future<Output = Result<()>> + Send + '_ {
         let place = Place::here();
         async move {
-            let mut hold = self.hold(false, false, place).await?;
-            let connection: &mut Connection = &mut hold;
-            let outcome = connection.run(sql).await;
-            outcome.map(drop).map_err(|e| from_driver(e, Some(sql)).at(place))
+            let shown = Sql::Static(sql);
+            let (_, text) = self.shared.texts.of_driver(sql, self.engine());
+            if self.in_transaction() {
+                text.check_control(true).map_err(|e| e.at(place))?;
+            }
+            let mut record =
+                Record::begin(&self.shared, &shown, &text, place, self.transaction_id());
+            let held = self.hold(false, false, place).await;
+            let mut hold = record.check(held, place)?;
+            record.started(hold.id());
+            // Until it is rolled back: whether one was left open, no driver tells.
+            hold.state.in_transaction |= text.may_control;
+            let outcome = hold.run(sql).await.map_err(|e| from_driver(e, Some(sql)));
+            record.check(outcome, place)?;
+            record.done();
+            self.ran(&text);
+            Ok(())
         }
     }
 

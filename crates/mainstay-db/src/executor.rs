@@ -67,6 +67,7 @@ macro_rules! executor {
                 E: 'q + Execute<'q, $database>,
             {
                 let arguments = query.take_arguments().map_err(sqlx::Error::Encode);
+                let persistent = query.persistent();
                 let sql = query.sql();
                 let Self { db, place } = self;
                 Box::pin(try_stream! {
@@ -74,7 +75,10 @@ macro_rules! executor {
                     let (kept, text) = db.shared.texts.of_driver(sql.as_str(), db.engine());
                     let kept = Sql::Dynamic(kept);
                     let mut record = Record::begin(&db.shared, &kept, &text, place, db.transaction_id());
-                    let mut hold = match db.hold(text.only_reads, true, place).await {
+                    let allowed = text.check_control(db.in_transaction());
+                    record.check(allowed, place).map_err(into_driver)?;
+                    let held = db.hold(text.only_reads, false, place).await;
+                    let mut hold = match held {
                         Ok(hold) => hold,
                         Err(error) => {
                             record.failed(&error);
@@ -83,10 +87,16 @@ macro_rules! executor {
                         }
                     };
                     record.started(hold.id());
-                    let Connection { raw, state } = &mut *hold;
+                    let Connection { raw, state, .. } = &mut *hold;
                     state.activity = Activity::Waiting;
                     let mut items = match raw {
-                        $pattern => $connection.fetch_many((sql, arguments)),
+                        $pattern => match arguments {
+                            None => $connection.fetch_many(sql),
+                            Some(arguments) => {
+                                let keep = persistent && text.keep;
+                                $connection.fetch_many(sqlx::query_with(sql, arguments).persistent(keep))
+                            }
+                        },
                         #[allow(unreachable_patterns, reason = "reached only with several engines")]
                         _ => unreachable!("a handle's connections are of its engine"),
                     };
@@ -111,6 +121,7 @@ macro_rules! executor {
                         }
                     }
                     record.done();
+                    db.ran(&text);
                 })
             }
 
@@ -143,7 +154,7 @@ macro_rules! executor {
             {
                 Box::pin(async move {
                     let mut hold = self.db.hold(false, false, self.place).await.map_err(into_driver)?;
-                    let Connection { raw, state } = &mut *hold;
+                    let Connection { raw, state, .. } = &mut *hold;
                     state.activity = Activity::Waiting;
                     let prepared = match raw {
                         $pattern => $connection.prepare_with(sql, parameters).await,
@@ -161,7 +172,7 @@ macro_rules! executor {
             {
                 Box::pin(async move {
                     let mut hold = self.db.hold(false, false, self.place).await.map_err(into_driver)?;
-                    let Connection { raw, state } = &mut *hold;
+                    let Connection { raw, state, .. } = &mut *hold;
                     state.activity = Activity::Waiting;
                     let described = match raw {
                         $pattern => $connection.describe(sql).await,

@@ -2,6 +2,7 @@
 //! the open transaction.
 
 use std::ops::{Deref, DerefMut};
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use mainstay_core::{Code, Error, Place, Result};
@@ -36,14 +37,34 @@ impl Db {
     pub(crate) async fn hold(&self, reads: bool, streams: bool, place: Place) -> Result<Hold<'_>> {
         let Some(transaction) = &self.transaction else {
             let pool = self.shared.pool(reads);
-            return Ok(Hold::Pooled(pool.acquire_at(place).await?));
+            let mut lease = pool.acquire_at(place).await?;
+            self.refresh(&mut lease).await?;
+            return Ok(Hold::Pooled(lease));
         };
         let limit = self.shared.options.acquire_timeout;
         let mut turn = transaction.turn(&self.shared.clock, limit, streams, place).await?;
+        if turn.state.lost_transaction {
+            let what = "the server has rolled this transaction back";
+            return Err(Error::new(Code::TxRollbackOnly, what)
+                .why("an earlier statement failed so that it could not go on")
+                .at(place));
+        }
         if turn.state.activity != Activity::Idle {
             self.settle(&mut turn).await.map_err(|e| e.at(place))?;
         }
+        self.refresh(&mut turn).await?;
         Ok(Hold::Transaction(turn))
+    }
+
+    /// After a change of the schema, each connection forgets once what it had prepared before: a
+    /// remembered statement would read the columns that the table had then.
+    async fn refresh(&self, connection: &mut Connection) -> Result<()> {
+        let epoch = self.shared.schema_epoch.load(Relaxed);
+        if connection.epoch != epoch {
+            connection.forget_statements().await?;
+            connection.epoch = epoch;
+        }
+        Ok(())
     }
 
     /// An earlier statement of this transaction was dropped before its end. What is left of a
@@ -59,19 +80,12 @@ impl Db {
         if connection.state.activity == Activity::Waiting {
             return Err(abandoned());
         }
-        // A drop at the await below leaves the connection as one cut off half-way.
-        connection.state.activity = Activity::Waiting;
         let rest = self.shared.driver().check(connection);
         match self.shared.clock.timeout(SETTLE_LIMIT, rest).await {
-            Some(Ok(())) => connection.state.activity = Activity::Idle,
-            Some(Err(error)) => return Err(abandoned().cause(error)),
-            None => {
-                return Err(
-                    abandoned().why(format!("its result did not end within {SETTLE_LIMIT:?}"))
-                );
-            }
+            Some(Ok(())) => Ok(()),
+            Some(Err(error)) => Err(abandoned().cause(error)),
+            None => Err(abandoned().why(format!("its result did not end within {SETTLE_LIMIT:?}"))),
         }
-        Ok(())
     }
 }
 

@@ -27,6 +27,8 @@ mod with {
         })??;
         let options = PgConnectOptions::new_without_pgpass()
             .socket(server.socket_folder())
+            .port(5432)
+            .ssl_mode(sqlx::postgres::PgSslMode::Disable)
             .username(server.user())
             .database("postgres");
         let driver = Driver::Postgres(Box::new(postgres::Driver::new(options, clock.clone())));

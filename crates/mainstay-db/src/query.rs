@@ -1,15 +1,20 @@
 //! One statement, from its text to its result.
 
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
 use async_stream::try_stream;
 use futures_core::Stream;
 use mainstay_core::{Code, Error, Place, Result};
 
 use crate::db::Db;
+use crate::engine::Engine;
 use crate::error::from_driver;
 use crate::record::Record;
 use crate::row::{FromRow, Row};
 use crate::statement::{IntoSql, Sql, Statement};
 use crate::steps::Step;
+use crate::text::Text;
 use crate::value::Value;
 
 /// Rows read past an error so that the connection stays in step; with more left, the pool sees to it.
@@ -70,7 +75,6 @@ impl Db {
     /// ```
     #[track_caller]
     pub fn build(&self, statement: &impl sea_query::QueryStatementBuilder) -> Query<'_> {
-        use crate::engine::Engine;
         let place = Place::here();
         let mut out = sea_query::SqlWriterValues::new("$", true);
         match self.engine() {
@@ -86,6 +90,20 @@ impl Db {
         }
         let (sql, values) = out.into_parts();
         self.statement(Sql::Dynamic(sql.into()), values.0, place)
+    }
+
+    /// What is known of `sql`. Errors: DB-010, TX-006.
+    fn text(&self, sql: &Sql) -> Result<Arc<Text>> {
+        let text = sql.text(&self.shared.texts, self.engine())?;
+        text.check_control(self.in_transaction())?;
+        Ok(text)
+    }
+
+    /// A statement of `text` has been run: what is prepared may be of tables that it changed.
+    pub(crate) fn ran(&self, text: &Text) {
+        if text.changes_schema {
+            self.shared.schema_epoch.fetch_add(1, Relaxed);
+        }
     }
 
     pub(crate) fn statement(&self, sql: Sql, values: Vec<Value>, place: Place) -> Query<'_> {
@@ -179,19 +197,20 @@ impl<'d> Query<'d> {
         let Self { db, statement } = self;
         try_stream! {
             let (place, sql) = (statement.place, statement.sql.clone());
-            let text = sql.text(&db.shared.texts, db.engine()).map_err(|e| e.at(place))?;
+            let text = db.text(&sql).map_err(|e| e.at(place))?;
             let mut record = Record::begin(&db.shared, &sql, &text, place, db.transaction_id());
             let prepared = statement.prepare(&text, db.engine());
             let (driver_sql, arguments) = record.check(prepared, place)?;
             let held = db.hold(text.only_reads, true, place).await;
             let mut hold = record.check(held, place)?;
             record.started(hold.id());
-            let mut reading = hold.send(driver_sql, Some(arguments));
+            let mut reading = hold.send(driver_sql, Some(arguments), text.keep);
             loop {
                 let step = reading.next().await.map_err(|e| from_driver(e, Some(sql.as_str())));
                 match record.check(step, place)? {
                     None => break,
-                    Some(Step::Done { affected, .. }) => record.affected(affected),
+                    Some(Step::Done { affected, .. }) if told(db, &text) => record.affected(affected),
+                    Some(Step::Done { .. }) => {}
                     Some(Step::Row(row)) => {
                         record.row();
                         let row = record.check(row.read(), place)?;
@@ -200,6 +219,7 @@ impl<'d> Query<'d> {
                 }
             }
             record.done();
+            db.ran(&text);
         }
     }
 
@@ -207,26 +227,35 @@ impl<'d> Query<'d> {
     async fn each(self, on: impl FnMut(Row) -> Result<()> + Send) -> Result<Done> {
         let Self { db, statement } = self;
         let (place, sql) = (statement.place, statement.sql.clone());
-        let text = sql.text(&db.shared.texts, db.engine()).map_err(|e| e.at(place))?;
+        let text = db.text(&sql).map_err(|e| e.at(place))?;
         let mut record = Record::begin(&db.shared, &sql, &text, place, db.transaction_id());
         let outcome = async {
             let (driver_sql, arguments) = statement.prepare(&text, db.engine())?;
             let mut hold = db.hold(text.only_reads, false, place).await?;
             record.started(hold.id());
-            let mut reading = hold.send(driver_sql, Some(arguments));
-            read(&mut reading, &mut record, sql.as_str(), on).await
+            let mut reading = hold.send(driver_sql, Some(arguments), text.keep);
+            let counts = told(db, &text);
+            read(&mut reading, &mut record, sql.as_str(), counts, on).await
         }
         .await;
         let done = record.check(outcome, place)?;
         record.done();
+        db.ran(&text);
         Ok(done)
     }
+}
+
+/// Whether the number of rows changed is this statement's: SQLite gives that of the last statement
+/// that changed any, whoever's it was.
+fn told(db: &Db, text: &Text) -> bool {
+    text.changes_rows || db.engine() != Engine::Sqlite
 }
 
 async fn read(
     reading: &mut crate::connection::Reading<'_>,
     record: &mut Record<'_>,
     sql: &str,
+    counts: bool,
     mut on: impl FnMut(Row) -> Result<()> + Send,
 ) -> Result<Done> {
     let mut done = Done::default();
@@ -234,8 +263,10 @@ async fn read(
     let mut past = 0;
     while let Some(step) = reading.next().await.map_err(|e| from_driver(e, Some(sql)))? {
         match step {
+            Step::Done { .. } if !counts => {}
             Step::Done { affected, last_insert_id } => {
                 record.affected(affected);
+                let last_insert_id = last_insert_id.filter(|_| affected > 0);
                 done = Done { rows_affected: done.rows_affected + affected, last_insert_id };
             }
             Step::Row(_) if refused.is_some() => {

@@ -128,3 +128,39 @@ impl Drop for Record<'_> {
         }
     }
 }
+
+#[cfg(all(test, feature = "sqlite"))]
+mod tests {
+    use mainstay_core::observe::Subscriber;
+    use mainstay_core::scope::Kind;
+
+    use super::*;
+    use crate::db::Db;
+
+    /// From the first to the last moment of a statement, nothing is allocated for its observation.
+    #[test]
+    fn observation_allocates_nothing() {
+        struct Listens;
+        impl Subscriber for Listens {}
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let db = runtime.block_on(Db::connect("sqlite::memory:")).unwrap();
+        db.observer().subscribe(Listens);
+        let sql = Sql::Static("SELECT $1");
+        let scope = Scope::new(Kind::Request, "GET /");
+        let place = Place::here();
+        let counted = runtime.block_on(scope.run(async {
+            allocation_counter::measure(|| {
+                for _ in 0..100 {
+                    let text = sql.text(&db.shared.texts, db.engine()).unwrap();
+                    let mut record = Record::begin(&db.shared, &sql, &text, place, Some(1));
+                    record.started(7);
+                    record.row();
+                    record.affected(1);
+                    record.done();
+                }
+            })
+        }));
+        // The first look at the text is remembered.
+        assert!(counted.count_total < 20, "{counted:?}");
+    }
+}

@@ -153,10 +153,18 @@ impl Row {
             .why(format!("its columns are {columns}")),
             sqlx::Error::ColumnDecode { index, source } => {
                 let name = self.name_of(index);
-                Error::new(Code::Decode, format!("column {name} can't be read"))
-                    .why(source.to_string())
+                let error = Error::new(Code::Decode, format!("column {name} can't be read"));
+                // Others of the driver's messages quote what is stored.
+                match source.to_string() {
+                    why if why.starts_with("mismatched types")
+                        || why.starts_with("unexpected null") =>
+                    {
+                        error.why(why)
+                    }
+                    _ => error.why("what is stored there can't be read as the Rust type"),
+                }
             }
-            other => Error::new(Code::Decode, "the row can't be read").why(other.to_string()),
+            _ => Error::new(Code::Decode, "the row can't be read"),
         }
     }
 

@@ -19,7 +19,6 @@ use tokio::sync::{Mutex, MutexGuard};
 use crate::connection::{Activity, Connection};
 use crate::db::Db;
 use crate::driver::Driver;
-use crate::engine::Engine;
 use crate::error::from_driver;
 
 /// How often a transaction is run before its conflict reaches the caller.
@@ -35,6 +34,8 @@ pub(crate) struct Open {
     /// Empty once the transaction has ended.
     slot: Mutex<Option<Lease<Driver>>>,
     ended: AtomicBool,
+    /// It ended without its connection having been settled: whoever has that gives it back.
+    abandoned: AtomicBool,
     streaming: AtomicBool,
     statements: AtomicU32,
     /// Where a joined part failed: the whole must not commit then.
@@ -55,7 +56,7 @@ impl Db {
     ///
     /// `work` is given the transaction's own handle, and may be run again: where the engine reports
     /// a serialization failure or a deadlock, the whole is rolled back and tried up to 8 times, with
-    /// growing random waits. Effects outside the database must therefore wait until it is over.
+    /// growing random waits, but not past the scope's deadline. Effects outside the database must therefore wait until it is over.
     ///
     /// Inside another transaction's closure, on its handle, the work joins that transaction: it
     /// commits or rolls back with the whole, and if it fails the whole can't commit any more.
@@ -106,10 +107,13 @@ impl Db {
                     Err(error) if error.retryability() == Retry::Transaction => error,
                     settled => return settled,
                 };
-                if attempt == ATTEMPTS_MAX {
+                let backoff = self.backoff(attempt);
+                let late = Scope::current().and_then(|s| s.deadline());
+                let late = late.is_some_and(|at| self.shared.clock.now() + backoff >= at);
+                if attempt == ATTEMPTS_MAX || late {
                     return Err(error);
                 }
-                self.shared.clock.sleep(self.backoff(attempt)).await;
+                self.shared.clock.sleep(backoff).await;
                 attempt += 1;
             }
         }
@@ -157,6 +161,8 @@ impl Open {
             Error::new(Code::TxBusy, "the transaction's connection is busy with another statement")
                 .at(place)
         };
+        // A turn that comes to a waiter which is dropped or refused must not be lost.
+        let _passes_on = PassesOn(self);
         let slot = match self.slot.try_lock() {
             Ok(slot) => slot,
             // Its reader may be waiting for us: this would never end.
@@ -166,11 +172,11 @@ impl Open {
             Err(_) => clock.timeout(limit, self.slot.lock()).await.ok_or_else(busy)?,
         };
         self.check_open(place)?;
-        self.statements.fetch_add(1, SeqCst);
-        self.streaming.store(streams, SeqCst);
         if slot.is_none() {
             return Err(Error::new(Code::TxEnded, "this transaction has ended already").at(place));
         }
+        self.statements.fetch_add(1, SeqCst);
+        self.streaming.store(streams, SeqCst);
         Ok(Turn { slot: Some(slot), open: self, streams })
     }
 
@@ -178,9 +184,25 @@ impl Open {
     /// that statement's end does.
     fn abandon(&self) {
         self.ended.store(true, SeqCst);
-        if let Ok(mut slot) = self.slot.try_lock() {
+        self.abandoned.store(true, SeqCst);
+        self.give_back();
+    }
+
+    fn give_back(&self) {
+        if self.abandoned.load(SeqCst)
+            && let Ok(mut slot) = self.slot.try_lock()
+        {
             drop(slot.take());
         }
+    }
+}
+
+/// When dropped, after the lock that was waited for: gives an abandoned connection back.
+struct PassesOn<'a>(&'a Open);
+
+impl Drop for PassesOn<'_> {
+    fn drop(&mut self) {
+        self.0.give_back();
     }
 }
 
@@ -213,9 +235,7 @@ impl Drop for Turn<'_> {
         }
         drop(self.slot.take());
         // The transaction may have been abandoned meanwhile, and could not take the connection.
-        if self.open.ended.load(SeqCst) {
-            self.open.abandon();
-        }
+        self.open.give_back();
     }
 }
 
@@ -240,6 +260,7 @@ impl<'a> Run<'a> {
             id: next_id(),
             slot: Mutex::new(Some(lease)),
             ended: AtomicBool::new(false),
+            abandoned: AtomicBool::new(false),
             streaming: AtomicBool::new(false),
             statements: AtomicU32::new(0),
             rollback_only: OnceLock::new(),
@@ -272,6 +293,8 @@ impl<'a> Run<'a> {
             }
             (Err(error), None) => Err(error),
         };
+        // Where a statement still has the connection, its end gives it back.
+        self.open.abandon();
         match &outcome {
             Ok(_) => self.tell(true, Outcome::Done),
             Err(error) => self.tell(false, Outcome::Failed(error)),
@@ -299,21 +322,16 @@ impl<'a> Run<'a> {
         if lease.is_aborted().await {
             rollback(lease).await;
             return Err(Error::new(Code::TxRollbackOnly, "the transaction was rolled back, not committed")
-                .why("a statement in it failed, and its error was swallowed: PostgreSQL gives the whole up then"));
+                .why("a statement in it failed so that the whole was given up, and its error was swallowed"));
         }
         let Err(error) = lease.commit().await else { return Ok(()) };
         if lease.state.broken {
             let error = from_driver(error, None);
             return Err(Error::new(Code::TxAmbiguous, "the answer to COMMIT was lost").cause(error));
         }
-        let error = from_driver(error, Some("COMMIT"));
-        if lease.engine() == Engine::Sqlite {
-            rollback(lease).await;
-        } else {
-            // The server has rolled back itself.
-            lease.state.in_transaction = false;
-        }
-        Err(error)
+        // Most servers have rolled back themselves; one more ROLLBACK makes sure of all.
+        rollback(lease).await;
+        Err(from_driver(error, Some("COMMIT")))
     }
 
     fn tell(&mut self, committed: bool, outcome: Outcome<'_>) {
@@ -345,9 +363,9 @@ impl Drop for Run<'_> {
     }
 }
 
-/// Rolls back at once where the connection can take it; what can't, the pool puts right.
+/// Rolls back at once where the connection is free for it; else the pool does, within its bound.
 async fn rollback(mut lease: Lease<Driver>) {
-    if !lease.state.broken && lease.state.activity != Activity::Waiting {
+    if !lease.state.broken && lease.state.activity == Activity::Idle {
         // If it fails, the connection comes back as one with an open transaction.
         let _ = lease.rollback().await;
     }

@@ -28,7 +28,7 @@ pub(crate) fn target(url: &str) -> Result<Target> {
         return Err(if url.contains('@') { error } else { error.why(format!("`{url}` has none")) });
     };
     let target = match scheme.to_ascii_lowercase().as_str() {
-        "sqlite" if !rest.is_empty() => Target::Server(Engine::Sqlite),
+        "sqlite" if !rest.trim_start_matches('/').is_empty() => Target::Server(Engine::Sqlite),
         "postgres" | "postgresql" => Target::Server(Engine::Postgres),
         "mysql" | "mariadb" => Target::Server(Engine::MySql),
         "postgres+local" if !rest.is_empty() => {
@@ -102,6 +102,11 @@ impl Shape {
         for parameter in query.split('&').filter(|p| !p.is_empty()) {
             let name = parameter.split('=').next().unwrap_or_default();
             let known = self.parameters.contains(&name) || name.starts_with("options[");
+            if name.contains(['@', '/', ':']) {
+                return Err(self
+                    .wrong("what follows `?` is not a list of parameters")
+                    .fix("in a password, write `?` as %3F, `@` as %40, `/` as %2F, `#` as %23"));
+            }
             if !known {
                 let error = self.wrong(&format!("unknown parameter `{name}`"));
                 return Err(match nearest(name, self.parameters) {

@@ -35,8 +35,13 @@ impl Folder {
         };
         fs::create_dir_all(root).map_err(wrong)?;
         let root = root.canonicalize().map_err(wrong)?;
+        check_ours(&root)?;
         account.check_reach(&root.join("data"))?;
         let run = socket_folder(&root);
+        if run.symlink_metadata().is_ok_and(|m| !m.is_dir()) {
+            let what = format!("{} is not a folder", run.display());
+            return Err(Error::new(Code::LocalFolder, what).fix("remove it"));
+        }
         for folder in [&root, &run] {
             fs::create_dir_all(folder).map_err(wrong)?;
             fs::set_permissions(folder, fs::Permissions::from_mode(0o700)).map_err(wrong)?;
@@ -79,6 +84,18 @@ impl Folder {
         let lines: Vec<_> = text.lines().rev().take(8).collect();
         lines.into_iter().rev().collect::<Vec<_>>().join("\n")
     }
+}
+
+/// A folder that holds other things is not taken over: its owner and rights are about to change.
+fn check_ours(root: &Path) -> Result<()> {
+    let mut entries = root.read_dir().map_err(|e| {
+        Error::new(Code::LocalFolder, format!("{} can't be read", root.display())).cause(e)
+    })?;
+    if entries.next().is_none() || root.join("lock").is_file() {
+        return Ok(());
+    }
+    Err(Error::new(Code::LocalFolder, format!("{} holds other things", root.display()))
+        .fix("name a folder that does not exist yet, or an empty one"))
 }
 
 /// Below the folder, or in the temporary one where that path would be too long for a socket.

@@ -48,7 +48,7 @@ async fn serve<M: Manage>(
             .map_err(|r| report::refused(shared, r, place, begun))?;
         let terms = Terms { place, scope: scope.cloned(), since: now, wait: now - begun };
         // From here on it is a lease, so that a drop at the await below returns it.
-        if let Some(lease) = vet(shared, live, terms).await {
+        if let Some(lease) = vet(shared, live, terms, deadline).await {
             return Ok(lease);
         }
         again = true;
@@ -100,6 +100,7 @@ async fn vet<M: Manage>(
     shared: &Arc<Shared<M>>,
     live: Live<M::Connection>,
     terms: Terms,
+    deadline: Instant,
 ) -> Option<Lease<M>> {
     let now = terms.since;
     if live.expires.is_some_and(|at| at <= now) {
@@ -116,17 +117,21 @@ async fn vet<M: Manage>(
     let mut checked = Checked { shared, live: Some(live) };
     let connection = &mut checked.live.as_mut()?.connection;
     let answer = shared.manage.check(connection);
-    match shared.clock.timeout(shared.options.validation_timeout, answer).await {
-        Some(Ok(())) => {
-            let live = checked.live.take()?;
-            Some(Lease::new(Arc::clone(shared), live, terms))
+    let limit = deadline.min(now + shared.options.validation_timeout);
+    let answer = shared.clock.timeout_at(limit, answer).await;
+    let live = checked.live.take()?;
+    match answer {
+        Some(Ok(())) => Some(Lease::new(Arc::clone(shared), live, terms)),
+        // Dead or silent.
+        Some(Err(_)) | None => {
+            shared.discard(live, shared.clock.now());
+            None
         }
-        // Dead or silent: the drop of `checked` discards it.
-        Some(Err(_)) | None => None,
     }
 }
 
-/// A connection being asked whether it answers: of no use unless it did.
+/// A connection being asked whether it answers. If the asker is dropped it comes back as it is,
+/// with the question under way.
 struct Checked<'a, M: Manage> {
     shared: &'a Arc<Shared<M>>,
     live: Option<Live<M::Connection>>,
@@ -135,7 +140,7 @@ struct Checked<'a, M: Manage> {
 impl<M: Manage> Drop for Checked<'_, M> {
     fn drop(&mut self) {
         if let Some(live) = self.live.take() {
-            self.shared.discard(live, self.shared.clock.now());
+            self.shared.take_back(live, self.shared.clock.now());
         }
     }
 }

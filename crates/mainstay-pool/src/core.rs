@@ -101,8 +101,11 @@ impl<C> Core<C> {
         if let Some(live) = self.idle.pop() {
             return Got::Now(live);
         }
+        // Until it is known to be back, one connect at a time asks, and nobody waits for its answer
+        // but the one who began it.
         if self.open == 0
-            && let Some(failure) = self.failure.as_ref().filter(|f| now < f.until)
+            && let Some(failure) = self.failure.as_ref()
+            && (now < failure.until || self.connecting > 0)
         {
             return Got::Down(Arc::clone(&failure.error));
         }
@@ -157,13 +160,6 @@ impl<C> Core<C> {
         let begun = wanted.min(room).min(at_once.saturating_sub(self.connecting));
         self.connecting += begun;
         begun
-    }
-
-    /// Counts a connection as being opened, if there is room.
-    pub(crate) fn reserve(&mut self, options: &Options) -> bool {
-        let room = !self.closed && self.open + self.connecting < options.max_size as usize;
-        self.connecting += usize::from(room);
-        room
     }
 
     pub(crate) fn connected(

@@ -70,11 +70,13 @@ impl<M: Manage> DerefMut for Lease<M> {
 impl<M: Manage> Drop for Lease<M> {
     fn drop(&mut self) {
         let Some(live) = self.live.take() else { return };
-        let now = self.shared.clock.now();
+        let (id, now) = (live.id, self.shared.clock.now());
+        self.shared.take_back(live, now);
+        // Told last: a subscriber that panics must not keep the connection.
         if self.shared.observer.is_active() {
             self.shared.observer.checkout(&Checkout {
                 pool: &self.shared.name,
-                connection: Some(live.id),
+                connection: Some(id),
                 place: self.terms.place,
                 scope: self.terms.scope.as_ref(),
                 wait: self.terms.wait,
@@ -82,7 +84,6 @@ impl<M: Manage> Drop for Lease<M> {
                 outcome: Outcome::Done,
             });
         }
-        self.shared.take_back(live, now);
     }
 }
 

@@ -5,6 +5,9 @@ use std::time::Duration;
 use mainstay_core::{Code, Error, Result};
 use serde::{Deserialize, Serialize};
 
+/// No bound is longer: a time that far off could not be computed with.
+const DURATION_MAX: Duration = Duration::from_hours(365 * 24);
+
 /// The bounds of a pool, and the `[pool]` table of the configuration. Durations are written as
 /// `"500ms"`, `"5s"`, `"30m"`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -87,6 +90,16 @@ impl Options {
         ] {
             if value.is_zero() {
                 return wrong(key, "is 0: it would always have passed");
+            }
+            if value > DURATION_MAX {
+                return wrong(key, "is above 365 days");
+            }
+        }
+        for (key, value) in
+            [("max_lifetime", self.max_lifetime), ("idle_timeout", self.idle_timeout)]
+        {
+            if value.is_some_and(|v| v.is_zero() || v > DURATION_MAX) {
+                return wrong(key, "must be above 0 and at most 365 days; leave it out for never");
             }
         }
         Ok(())

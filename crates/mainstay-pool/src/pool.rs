@@ -53,9 +53,9 @@ pub struct Status {
 }
 
 /// Sets a pool up; made by [`Pool::builder`].
-#[derive(Debug)]
-pub struct Builder<M> {
+pub struct Builder<M: Manage> {
     manage: M,
+    first: Option<M::Connection>,
     options: Options,
     name: Arc<str>,
     clock: Clock,
@@ -99,6 +99,13 @@ impl<M: Manage> Builder<M> {
         self
     }
 
+    /// A connection that is open already, to be the pool's first.
+    #[must_use]
+    pub fn first(mut self, connection: M::Connection) -> Self {
+        self.first = Some(connection);
+        self
+    }
+
     /// Makes the pool and starts its upkeep on the current tokio runtime. Opens nothing itself
     /// save `min_idle` connections, in the background. Panics outside a runtime.
     ///
@@ -116,7 +123,7 @@ impl<M: Manage> Builder<M> {
             core: Mutex::new(Core::new()),
             gone: Notify::new(),
         });
-        tend::start(&shared);
+        tend::start(&shared, self.first);
         Ok(Pool(shared))
     }
 }
@@ -126,6 +133,7 @@ impl<M: Manage> Pool<M> {
     pub fn builder(manage: M) -> Builder<M> {
         Builder {
             manage,
+            first: None,
             options: Options::default(),
             name: "main".into(),
             clock: Clock::system(),
@@ -149,11 +157,6 @@ impl<M: Manage> Pool<M> {
     /// As [`acquire`](Self::acquire), on behalf of `place`.
     pub fn acquire_at(&self, place: Place) -> impl Future<Output = Result<Lease<M>>> + Send + '_ {
         acquire::acquire(&self.0, place)
-    }
-
-    /// Takes in a connection that was opened elsewhere, if there is room; else it is dropped.
-    pub fn adopt(&self, connection: M::Connection) {
-        tend::adopt(&self.0, connection);
     }
 
     /// What opens its connections.
@@ -187,7 +190,8 @@ impl<M: Manage> Pool<M> {
         let all_gone = async {
             loop {
                 let gone = self.0.gone.notified();
-                if self.status().open == 0 {
+                let status = self.status();
+                if status.open == 0 && status.connecting == 0 {
                     return;
                 }
                 gone.await;

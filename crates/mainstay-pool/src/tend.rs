@@ -51,8 +51,8 @@ impl<M: Manage> Attempt<M> {
     }
 
     fn succeeded(&mut self, connection: M::Connection, now: Instant) {
-        self.settled = true;
         take_in(&self.shared, connection, now);
+        self.settled = true;
         connect_as_needed(&self.shared, now);
     }
 
@@ -67,6 +67,7 @@ impl<M: Manage> Attempt<M> {
             (wakers, core.failure.as_ref().filter(|_| waiting).map(|f| f.until))
         };
         wakers.into_iter().for_each(std::task::Waker::wake);
+        self.shared.gone.notify_waiters();
         if let Some(at) = retry_at {
             self.shared.clock.sleep_until(at).await;
             connect_as_needed(&self.shared, self.shared.clock.now());
@@ -81,6 +82,7 @@ impl<M: Manage> Drop for Attempt<M> {
             let now = self.shared.clock.now();
             let wakers = self.shared.lock().connect_failed(&Arc::new(error), now);
             wakers.into_iter().for_each(std::task::Waker::wake);
+            self.shared.gone.notify_waiters();
         }
     }
 }
@@ -91,13 +93,6 @@ fn take_in<M: Manage>(shared: &Arc<Shared<M>>, connection: M::Connection, now: I
     let expires = lifetime.map(|l| now + shared.rng.jittered(l, LIFETIME_JITTER));
     let live = shared.lock().connected(connection, next_id(), expires, now);
     shared.put(live, now);
-}
-
-/// Takes in a connection that was opened elsewhere, if there is room.
-pub(crate) fn adopt<M: Manage>(shared: &Arc<Shared<M>>, connection: M::Connection) {
-    if shared.lock().reserve(&shared.options) {
-        take_in(shared, connection, shared.clock.now());
-    }
 }
 
 /// Puts a dirty connection right within `recover_timeout`, or discards it. It counts as in use
@@ -140,8 +135,12 @@ pub(crate) fn say_goodbye<M: Manage>(shared: &Arc<Shared<M>>, connection: M::Con
     });
 }
 
-/// Starts the upkeep: it ends with the pool.
-pub(crate) fn start<M: Manage>(shared: &Arc<Shared<M>>) {
+/// Starts the upkeep: it ends with the pool. `first` is a connection that was opened before.
+pub(crate) fn start<M: Manage>(shared: &Arc<Shared<M>>, first: Option<M::Connection>) {
+    if let Some(connection) = first {
+        shared.lock().connecting += 1;
+        take_in(shared, connection, shared.clock.now());
+    }
     connect_as_needed(shared, shared.clock.now());
     let options = &shared.options;
     let shortest = [options.max_lifetime, options.idle_timeout].into_iter().flatten().min();

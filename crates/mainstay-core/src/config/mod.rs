@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use figment::error::Kind;
 use figment::providers::{Format, Serialized, Toml};
 use figment::value::{Dict, Map, Tag, Value};
 use figment::{Figment, Metadata, Profile, Provider, Source};
@@ -107,17 +108,22 @@ impl Loader {
     pub fn load<T: Default + Serialize + DeserializeOwned>(self) -> Result<Loaded<T>> {
         let defaults = Figment::from(Serialized::defaults(T::default()));
         let known = keys(&defaults)?;
-        let mut all = defaults;
+        let mut all = defaults.clone();
         if let Some((path, required)) = &self.file
             && (*required || path.exists())
         {
             all = all.merge(read_file(path)?);
         }
         for (name, key, value) in self.variables_set() {
-            all = all.merge(Setting::new(format!("the environment's {name}"), &key, &value));
+            all = all.merge(Setting::new(
+                format!("the environment's {name}"),
+                &key,
+                &value,
+                &defaults,
+            ));
         }
         for (flag, key, value) in &self.flags {
-            all = all.merge(Setting::new(format!("the flag --{flag}"), key, value));
+            all = all.merge(Setting::new(format!("the flag --{flag}"), key, value, &defaults));
         }
         let given = keys(&all)?;
         for key in &given {
@@ -169,7 +175,7 @@ fn read_file(path: &Path) -> Result<Figment> {
     Ok(file)
 }
 
-/// One key set to one text; a number or a boolean where it reads as one.
+/// One key set to one text.
 struct Setting {
     name: String,
     key: String,
@@ -177,14 +183,17 @@ struct Setting {
 }
 
 impl Setting {
-    fn new(name: String, key: &str, text: &str) -> Self {
-        // Only scalars: a URL or a path must not be taken for anything else.
-        let value = if let Ok(n) = text.parse::<i64>() {
-            Value::from(n)
-        } else if let Ok(b) = text.parse::<bool>() {
-            Value::from(b)
-        } else {
-            Value::from(text)
+    /// `text` as the kind of value that `key` has by default: a password of digits stays a text.
+    fn new(name: String, key: &str, text: &str, defaults: &Figment) -> Self {
+        let as_is = || Value::from(text);
+        let value = match defaults.find_value(key) {
+            Ok(Value::Num(..)) => match (text.parse::<i64>(), text.parse::<f64>()) {
+                (Ok(n), _) => Value::from(n),
+                (_, Ok(x)) => Value::from(x),
+                _ => as_is(),
+            },
+            Ok(Value::Bool(..)) => text.parse::<bool>().map_or_else(|_| as_is(), Value::from),
+            _ => as_is(),
         };
         Self { name, key: key.to_owned(), value }
     }
@@ -251,7 +260,15 @@ fn is_map(all: &Figment, key: &str) -> bool {
 fn value_error(error: &figment::Error, all: &Figment) -> Error {
     let key = error.path.join(".");
     let place = error.metadata.as_ref().map_or_else(|| origin(all, &key), describe);
-    Error::new(Code::ConfigValue, format!("`{key}` in {place}: {}", error.kind))
+    // Not the value itself: it may be a secret under the wrong key.
+    let what = match &error.kind {
+        Kind::InvalidType(_, expected) | Kind::InvalidValue(_, expected) => {
+            format!("expected {expected}")
+        }
+        Kind::Message(message) => message.clone(),
+        kind => kind.to_string(),
+    };
+    Error::new(Code::ConfigValue, format!("`{key}` in {place}: {what}"))
 }
 
 fn origin(all: &Figment, key: &str) -> String {

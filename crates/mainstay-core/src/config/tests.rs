@@ -124,3 +124,25 @@ fn a_missing_file_is_an_error_only_where_it_was_asked_for() {
         .load::<Config>()
         .unwrap();
 }
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Nested {
+    x: Secrets,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Secrets {
+    password: String,
+    ratio: f64,
+    count: u32,
+}
+
+#[test]
+fn a_text_of_digits_stays_a_text_and_no_value_is_shown() {
+    let load = |all: &[(&str, &str)]| Loader::new().environment(env(all)).load::<Nested>();
+    let all = [("MAINSTAY_X__PASSWORD", "123456"), ("MAINSTAY_X__RATIO", "0.5")];
+    let Secrets { password, ratio, .. } = load(&all).unwrap().value.x;
+    assert_eq!((password.as_str(), ratio), ("123456", 0.5));
+    let error = load(&[("MAINSTAY_X__COUNT", "s3cret")]).unwrap_err();
+    assert!(!error.report().contains("s3cret"), "{error:?}");
+}

@@ -141,7 +141,7 @@ codes! {
     /// Two transactions waited for each other and the server chose this one to end.
     Deadlock = "DB-031", Operation, Transaction, fix "touch rows in the same order everywhere; db.transaction() runs again by itself";
     /// A lock was not had in time.
-    LockTimeout = "DB-032", Operation, Transaction, fix "shorten the transaction that holds the lock";
+    LockTimeout = "DB-032", Operation, Later, fix "shorten the transaction that holds the lock";
     /// The statement was cancelled, by a timeout or by an operator.
     StatementCancelled = "DB-033", Operation, Later, fix "make the statement cheaper, or allow it more time";
     /// The server or the disk is out of a resource.
@@ -161,6 +161,9 @@ codes! {
     TxBusy = "TX-004", Program, Never, fix "read the stream to its end or drop it first, or collect it with all()";
     /// A statement of the transaction was abandoned half-way.
     TxAbandoned = "TX-005", Program, Never, fix "let the transaction fail, and run it again";
+
+    /// A transaction was to be begun or ended by SQL text, which the pool could not see.
+    TxControl = "TX-006", Program, Never, fix "use db.transaction(), which commits with Ok and rolls back with Err";
 
     /// The server's programs are not installed.
     LocalMissing = "LOCAL-001", Configuration, Never, fix "install the package named";

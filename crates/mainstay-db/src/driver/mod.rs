@@ -40,8 +40,12 @@ impl Manage for Driver {
         .map(Connection::new)
     }
 
+    /// A drop at the await leaves the connection as one whose answer is awaited.
     async fn check(&self, connection: &mut Connection) -> Result<()> {
-        ping(connection).await.map_err(|e| from_driver(e, None))
+        connection.state.activity = Activity::Waiting;
+        let answer = ping(connection).await;
+        connection.state.note(answer.as_ref().map(|()| false));
+        answer.map_err(|e| from_driver(e, None))
     }
 
     fn condition(&self, connection: &Connection) -> Condition {

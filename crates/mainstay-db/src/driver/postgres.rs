@@ -42,10 +42,17 @@ const SHAPE: Shape = Shape {
     ],
 };
 
+const WHO_AM_I: &str = "SELECT pid, CAST(EXTRACT(EPOCH FROM backend_start) * 1000000 AS BIGINT) \
+     FROM pg_stat_activity WHERE pid = pg_backend_pid()";
+const CANCEL: &str = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE pid = $1 \
+     AND CAST(EXTRACT(EPOCH FROM backend_start) * 1000000 AS BIGINT) = $2";
+
 /// The server's process behind a connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Backend {
     pid: i32,
+    /// With the number it tells the process from a later one, and from one on another server.
+    started_us: i64,
 }
 
 #[derive(Debug)]
@@ -71,9 +78,13 @@ impl Driver {
 
     pub(crate) async fn connect(&self) -> Result<Raw> {
         let mut connection = self.open().await?;
-        let row = connection.fetch_one("SELECT pg_backend_pid()").await;
-        let pid = row.and_then(|row| row.try_get(0)).map_err(|e| from_driver(e, None))?;
-        Ok(Raw::Postgres(connection, Backend { pid }))
+        let row = connection.fetch_one(WHO_AM_I).await.map_err(|e| from_driver(e, None))?;
+        let read = |e| from_driver(e, None);
+        let backend = Backend {
+            pid: row.try_get(0).map_err(read)?,
+            started_us: row.try_get(1).map_err(read)?,
+        };
+        Ok(Raw::Postgres(connection, backend))
     }
 
     async fn open(&self) -> Result<PgConnection> {
@@ -103,7 +114,7 @@ impl Driver {
         {
             let mut first = std::pin::pin!(connection.ping());
             if self.clock.timeout(GRACE, first.as_mut()).await.is_none() {
-                self.cancel(backend.pid).await?;
+                self.cancel(*backend).await?;
                 // Its error is the abandoned statement's.
                 let _ = first.await;
             }
@@ -116,11 +127,11 @@ impl Driver {
         Err(Error::new(Code::Protocol, "an abandoned statement did not end"))
     }
 
-    async fn cancel(&self, pid: i32) -> Result<()> {
+    async fn cancel(&self, backend: Backend) -> Result<()> {
         let _permit = self.cancels.acquire().await;
         let mut other = self.open().await?;
-        let cancelled =
-            sqlx::query("SELECT pg_cancel_backend($1)").bind(pid).execute(&mut other).await;
+        let cancel = sqlx::query(CANCEL).bind(backend.pid).bind(backend.started_us);
+        let cancelled = cancel.execute(&mut other).await;
         cancelled.map_err(|e| from_driver(e, None))?;
         // Dropping it closes the socket, which is all the good-bye it needs.
         Ok(())

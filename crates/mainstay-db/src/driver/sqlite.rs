@@ -3,13 +3,14 @@
 
 use std::path::Path;
 use std::str::FromStr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use mainstay_core::{Code, Error, Result};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection as _, SqliteConnection};
+use tokio::sync::OnceCell;
 
 use crate::connection::Raw;
 use crate::error::from_driver;
@@ -43,6 +44,8 @@ pub(crate) struct Driver {
     options: SqliteConnectOptions,
     in_memory: bool,
     role: Role,
+    /// Never used: while it is open, a database in memory outlives the pool's connections.
+    anchor: Arc<OnceCell<Mutex<SqliteConnection>>>,
 }
 
 impl Driver {
@@ -67,7 +70,7 @@ impl Driver {
             .busy_timeout(BUSY_TIMEOUT)
             .pragma("journal_size_limit", WAL_KEPT_BYTES)
             .disable_statement_logging();
-        Ok(Self { options, in_memory, role: Role::Writer })
+        Ok(Self { options, in_memory, role: Role::Writer, anchor: Arc::default() })
     }
 
     /// A database in memory lives in its one connection.
@@ -78,7 +81,8 @@ impl Driver {
     /// For connections that can't write, whatever they are sent.
     pub(crate) fn reader(&self) -> Self {
         let options = self.options.clone().pragma("query_only", "ON");
-        Self { options, role: Role::Reader, ..*self }
+        let anchor = Arc::clone(&self.anchor);
+        Self { options, role: Role::Reader, in_memory: self.in_memory, anchor }
     }
 
     pub(crate) fn place(&self) -> String {
@@ -90,6 +94,11 @@ impl Driver {
 
     pub(crate) async fn connect(&self) -> Result<Raw> {
         let name = self.options.get_filename().display().to_string();
+        if self.in_memory {
+            let open =
+                || async { SqliteConnection::connect_with(&self.options).await.map(Mutex::new) };
+            self.anchor.get_or_try_init(open).await.map_err(|e| from_driver(e, None))?;
+        }
         let opened = SqliteConnection::connect_with(&self.options).await;
         let mut connection = opened.map_err(|e| from_driver(e, None)).map_err(|e| {
             let what = format!("{name} can't be opened as a SQLite database ({:?})", self.role);

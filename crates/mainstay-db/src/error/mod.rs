@@ -35,14 +35,9 @@ pub(crate) fn from_driver(error: sqlx::Error, sql: Option<&str>) -> Error {
     match error {
         E::Database(error) => from_server(&*error, sql),
         // Our own error on its way back through the driver's interface.
-        E::Io(error)
-            if error.get_ref().is_some_and(
-                <dyn std::error::Error + std::marker::Send + std::marker::Sync + 'static>::is::<
-                    Error,
-                >,
-            ) =>
-        {
-            match error.into_inner().map(<dyn std::error::Error + std::marker::Send + std::marker::Sync + 'static>::downcast::<Error>) {
+        E::Io(error) if error.get_ref().is_some_and(|e| e.is::<Error>()) => {
+            let inner = error.into_inner().map(|e| e.downcast::<Error>());
+            match inner {
                 Some(Ok(error)) => *error,
                 _ => Error::new(Code::Protocol, "an error lost its cause"),
             }
@@ -103,19 +98,41 @@ fn from_server(error: &dyn sqlx::error::DatabaseError, sql: Option<&str>) -> Err
 }
 
 /// Whether the connection is in step with the server after `error`: it was an answer, and not the
-/// server's farewell.
+/// server's farewell, nor one that each further use of this connection would get again.
 pub(crate) fn leaves_connection_usable(error: &sqlx::Error) -> bool {
     match error {
-        sqlx::Error::Database(error) => !matches!(
-            error.code().as_deref(),
-            // PostgreSQL: shut down, crashed, starting, idle for too long. MySQL: 08S01 is a lost link.
-            Some("57P01" | "57P02" | "57P03" | "57P05" | "25P03" | "08S01" | "70100")
-        ),
+        sqlx::Error::Database(error) => {
+            #[cfg(feature = "postgres")]
+            if let Some(error) = error.try_downcast_ref::<sqlx::postgres::PgDatabaseError>() {
+                return postgres::leaves_connection_usable(error);
+            }
+            #[cfg(feature = "mysql")]
+            if let Some(error) = error.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>() {
+                return mysql::leaves_connection_usable(error);
+            }
+            true
+        }
         sqlx::Error::Encode(_)
         | sqlx::Error::ColumnDecode { .. }
         | sqlx::Error::ColumnNotFound(_) => true,
         _ => false,
     }
+}
+
+/// Whether the server has rolled the whole transaction back together with the statement.
+pub(crate) fn ends_transaction(error: &sqlx::Error) -> bool {
+    let sqlx::Error::Database(error) = error else { return false };
+    #[cfg(feature = "mysql")]
+    if let Some(error) = error.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>() {
+        return mysql::ends_transaction(error);
+    }
+    #[cfg(feature = "sqlite")]
+    if let Some(error) = error.try_downcast_ref::<sqlx::sqlite::SqliteError>() {
+        return sqlite::ends_transaction(error);
+    }
+    // PostgreSQL keeps refusing what follows, which is as good.
+    let _ = error;
+    false
 }
 
 /// Puts our error where the driver's interface asks for one of its own; [`from_driver`] finds it.
@@ -150,26 +167,6 @@ fn with_place(error: Error, sql: Option<&str>, byte: Option<usize>) -> Error {
     }
 }
 
-/// The server's message without the values it quotes: what stands in quotes after a colon.
-#[cfg(any(feature = "postgres", feature = "mysql"))]
-fn without_values(message: &str) -> String {
-    let Some((head, tail)) = message.split_once(": ") else { return message.to_owned() };
-    let mut out = format!("{head}: ");
-    let mut quote: Option<char> = None;
-    for c in tail.chars() {
-        match quote {
-            None if c == '"' || c == '\'' => {
-                quote = Some(c);
-                out.push_str("'...'");
-            }
-            None => out.push(c),
-            Some(q) if c == q => quote = None,
-            Some(_) => {}
-        }
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -186,12 +183,5 @@ mod tests {
     fn an_own_error_comes_back_through_the_driver() {
         let error = from_driver(into_driver(Error::new(Code::PoolTimeout, "none")), None);
         assert_eq!(error.code(), Code::PoolTimeout);
-    }
-
-    #[cfg(feature = "postgres")]
-    #[test]
-    fn values_do_not_get_into_messages() {
-        let shown = without_values("invalid input syntax for type integer: \"s3cret\"");
-        assert_eq!(shown, "invalid input syntax for type integer: '...'");
     }
 }

@@ -4,7 +4,7 @@ use mainstay_core::{Code, Error};
 use sqlx::mysql::MySqlDatabaseError;
 
 use super::violation::{Violation, ViolationKind, between};
-use super::{with_place, without_values};
+use super::with_place;
 
 pub(super) fn map(error: &MySqlDatabaseError, sql: Option<&str>) -> Error {
     let (number, message) = (error.number(), error.message());
@@ -20,15 +20,45 @@ pub(super) fn map(error: &MySqlDatabaseError, sql: Option<&str>) -> Error {
     }
     let code = code(number);
     let shown =
-        if code == Code::Data { without_values(message) } else { first_sentence(message, code) };
+        if code == Code::Data { data(number, message) } else { first_sentence(message, code) };
     with_place(Error::new(code, shown), sql, sql.and_then(|sql| place(message, sql)))
+}
+
+/// The server quotes the value in these; its column is told without it.
+fn data(number: u16, message: &str) -> String {
+    let what = match number {
+        1406 => "a value is too long for its column",
+        1264 | 1690 => "a number is out of the range of its type",
+        1292 | 1366 | 1411 => "a value can't be read as the type it is used as",
+        1265 => "a value was cut off",
+        _ => "a value is not valid where it is used",
+    };
+    match message.rsplit_once("column ").and_then(|(_, rest)| rest.split(" at row").next()) {
+        Some(column) if column.len() < 200 => {
+            let name = column.rsplit('.').next().unwrap_or(column);
+            format!("{what}: {}", name.trim_matches(['`', '\'']))
+        }
+        _ => what.to_owned(),
+    }
+}
+
+/// Not after a farewell: shutdown, a killed or an idle connection.
+pub(super) fn leaves_connection_usable(error: &MySqlDatabaseError) -> bool {
+    !matches!(error.number(), 1053 | 1077 | 1078 | 1079 | 1080 | 1152 | 1184 | 1927 | 4031)
+}
+
+/// The victim of a deadlock is rolled back whole.
+pub(super) fn ends_transaction(error: &MySqlDatabaseError) -> bool {
+    error.number() == 1213
 }
 
 fn code(number: u16) -> Code {
     match number {
         1064 | 1149 => Code::Syntax,
         1146 | 1054 | 1051 | 1109 | 1305 => Code::Undefined,
-        1264 | 1265 | 1292 | 1366 | 1406 | 1690 => Code::Data,
+        1264 | 1265 | 1292 | 1366 | 1367 | 1406 | 1411 | 1525 | 1526 | 1690 | 1761 | 3140 => {
+            Code::Data
+        }
         1044 | 1045 | 1698 => Code::Auth,
         1049 => Code::NoDatabase,
         1040 | 1203 => Code::TooManyConnections,

@@ -1,16 +1,16 @@
 //! PostgreSQL's SQLSTATEs as codes.
 
 use mainstay_core::{Code, Error};
-use sqlx::postgres::{PgDatabaseError, PgErrorPosition};
+use sqlx::postgres::{PgDatabaseError, PgErrorPosition, PgSeverity};
 
 use super::violation::{Violation, ViolationKind, between};
-use super::{with_place, without_values};
+use super::with_place;
 
 pub(super) fn map(error: &PgDatabaseError, sql: Option<&str>) -> Error {
     let state = error.code();
     let kind = match state {
         "23505" => Some(ViolationKind::Unique),
-        "23503" => Some(ViolationKind::ForeignKey),
+        "23503" | "23001" => Some(ViolationKind::ForeignKey),
         "23502" => Some(ViolationKind::NotNull),
         "23514" | "23P01" => Some(ViolationKind::Check),
         _ => None,
@@ -19,10 +19,10 @@ pub(super) fn map(error: &PgDatabaseError, sql: Option<&str>) -> Error {
         return violation(error, kind).into_error();
     }
     let code = code(state);
-    let message = if state.starts_with("22") {
-        without_values(error.message())
-    } else {
-        error.message().to_owned()
+    // The server quotes the value in these; what kind of mistake it is, the state tells as well.
+    let message = match state {
+        s if s.starts_with("22") => data(s).to_owned(),
+        _ => error.message().to_owned(),
     };
     let built = Error::new(code, message);
     // Of a deadlock it says no more than to look elsewhere; of bad data it may quote the data.
@@ -38,6 +38,27 @@ pub(super) fn map(error: &PgDatabaseError, sql: Option<&str>) -> Error {
         _ => None,
     };
     with_place(built, sql, at)
+}
+
+fn data(state: &str) -> &'static str {
+    match state {
+        "22001" => "a text is too long for its column",
+        "22003" => "a number is out of the range of its type",
+        "22007" | "22008" | "22009" => "a date or time can't be read, or is out of range",
+        "22012" => "a division by zero",
+        "22021" | "22P05" => "a text has a character that the database's encoding lacks",
+        "22P02" | "22P03" => "a value can't be read as the type it is used as",
+        "22032" | "22030" | "22033" => "a JSON value is not valid",
+        _ => "a value is not valid where it is used",
+    }
+}
+
+/// An error that ends the session, or one that a statement which this session remembers will get
+/// each time from now on.
+pub(super) fn leaves_connection_usable(error: &PgDatabaseError) -> bool {
+    let stale = error.code() == "26000"
+        || (error.code() == "0A000" && error.message().contains("cached plan"));
+    !stale && !matches!(error.severity(), PgSeverity::Fatal | PgSeverity::Panic)
 }
 
 fn code(state: &str) -> Code {
@@ -66,7 +87,8 @@ fn code(state: &str) -> Code {
 
 fn violation(error: &PgDatabaseError, kind: ViolationKind) -> Violation {
     let mut columns: Vec<String> = error.column().map(str::to_owned).into_iter().collect();
-    if columns.is_empty() {
+    // A check's detail is the whole row.
+    if columns.is_empty() && matches!(kind, ViolationKind::Unique | ViolationKind::ForeignKey) {
         // `Key (a, b)=(1, 2) already exists.` in every language: only what comes before `)=(`.
         let key = error.detail().and_then(|d| between(d, "(", ")="));
         columns.extend(key.into_iter().flat_map(|k| k.split(", ")).map(str::to_owned));

@@ -12,7 +12,11 @@ pub(super) fn map(error: &SqliteError, sql: Option<&str>) -> Error {
     let message = DatabaseError::message(error);
     let violated = match number {
         2067 | 1555 | 2579 => Some(columns(ViolationKind::Unique, message)),
-        787 | 1811 => Some(Violation::new(ViolationKind::ForeignKey)),
+        787 => Some(Violation::new(ViolationKind::ForeignKey)),
+        // A trigger's own refusal has the text that its author gave it.
+        1811 if message == "FOREIGN KEY constraint failed" => {
+            Some(Violation::new(ViolationKind::ForeignKey))
+        }
         1299 => Some(columns(ViolationKind::NotNull, message)),
         275 => Some(Violation {
             constraint: message.split_once(": ").map(|(_, name)| name.to_owned()),
@@ -23,13 +27,24 @@ pub(super) fn map(error: &SqliteError, sql: Option<&str>) -> Error {
     if let Some(violation) = violated {
         return violation.into_error();
     }
+    // Full-text search quotes what was searched for.
+    if message.starts_with("fts5:") {
+        return Error::new(Code::Data, "the full-text query is malformed");
+    }
     let code = code(number, message);
     let built = Error::new(code, message.to_owned());
     with_place(built, sql, sql.and_then(|sql| place(message, sql)))
 }
 
+/// SQLite rolls back by itself where it ran out of something or was interrupted in a write.
+pub(super) fn ends_transaction(error: &SqliteError) -> bool {
+    let number: i32 = error.code().and_then(|c| c.parse().ok()).unwrap_or(0);
+    matches!(number & 0xff, 7 | 9 | 10 | 13)
+}
+
 fn code(number: i32, message: &str) -> Code {
     match number & 0xff {
+        19 if number == 1811 => Code::Check,
         1 if message.contains("syntax error")
             || message.contains("incomplete input")
             || message.contains("unrecognized token") =>

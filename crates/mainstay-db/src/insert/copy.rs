@@ -25,25 +25,39 @@ pub(super) async fn insert(
 ) -> Result<u64> {
     let mut hold = db.hold(false, false, target.place).await?;
     record.started(hold.id());
-    let Connection { raw, state } = &mut *hold;
+    let Connection { raw, state, .. } = &mut *hold;
     #[allow(irrefutable_let_patterns, reason = "refutable only with several engines")]
     let Raw::Postgres(postgres, _) = raw else { unreachable!("COPY is sent to PostgreSQL alone") };
     state.activity = Activity::Waiting;
+    // The driver does not count the answers that a COPY owes: cut off half-way, nobody knows which
+    // answer is whose. So it is broken until it has ended in order.
+    state.broken = true;
     let outcome = send(postgres, target, rows).await;
+    match &outcome {
+        Ok(_) | Err(Failed::Server(sqlx::Error::Database(_))) => state.broken = false,
+        Err(Failed::Row(_)) => {
+            state.broken = false;
+            state.failed_in_transaction |= state.in_transaction;
+        }
+        Err(Failed::Server(_) | Failed::Stop(_)) => {}
+    }
     state.note(match &outcome {
-        // A copy that was called off has been answered too.
         Ok(_) | Err(Failed::Row(_)) => Ok(false),
-        Err(Failed::Server(error)) => Err(error),
+        Err(Failed::Server(error) | Failed::Stop(error)) => Err(error),
     });
     outcome.map_err(|failed| match failed {
-        Failed::Server(error) => from_driver(error, Some(&target.sql)),
+        Failed::Server(error) | Failed::Stop(error) => from_driver(error, Some(&target.sql)),
         Failed::Row(error) => error,
     })
 }
 
 enum Failed {
+    /// By the server; the driver has read its answer to the end.
     Server(sqlx::Error),
+    /// A row could not be encoded; the copy was called off and the server has said so.
     Row(mainstay_core::Error),
+    /// While it was called off: the driver leaves the rest of that answer unread.
+    Stop(sqlx::Error),
 }
 
 impl From<sqlx::Error> for Failed {
@@ -61,7 +75,7 @@ async fn send(
     let mut buffer = String::with_capacity(BUFFER_BYTES + 1024);
     for values in rows {
         if let Err(error) = target.check(&values).and_then(|()| line(&mut buffer, values)) {
-            copy.abort("a row could not be encoded").await?;
+            copy.abort("a row could not be encoded").await.map_err(Failed::Stop)?;
             return Err(Failed::Row(error));
         }
         if buffer.len() >= BUFFER_BYTES {

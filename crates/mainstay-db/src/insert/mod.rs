@@ -63,7 +63,7 @@ impl Db {
     /// apply to. Inside a transaction it is part of it, and a failure leaves the transaction as it
     /// was before, save on PostgreSQL, which gives the whole up.
     ///
-    /// Cancel safe: dropped, nothing is inserted.
+    /// Cancel safe: dropped, all rows are inserted or none; none unless the last was on its way.
     ///
     /// Errors: as [`Query`](crate::Query); DB-012 where a row has another number of values.
     ///

@@ -26,48 +26,60 @@ pub(super) async fn insert(
 ) -> Result<u64> {
     let mut chunks = Chunks { rows: rows.peekable(), target };
     let first = chunks.take()?;
+    if !db.in_transaction() && !chunks.is_empty() {
+        let run = Run::begin(db, target.place, 1).await?;
+        let tx = run.handle();
+        let outcome = match tx.hold(false, false, target.place).await {
+            Ok(mut hold) => {
+                record.started(hold.id());
+                all(&mut hold, first, chunks).await
+            }
+            Err(error) => Err(error),
+        };
+        return run.end(outcome).await;
+    }
+    // One turn for the whole: no other statement of the transaction comes in between.
+    let mut hold = db.hold(false, false, target.place).await?;
+    record.started(hold.id());
     if db.in_transaction() {
-        return in_savepoint(db, first, chunks, record).await;
+        in_savepoint(&mut hold, first, chunks).await
+    } else {
+        all(&mut hold, first, chunks).await
     }
-    if chunks.is_empty() {
-        return all(db, first, chunks, record).await;
-    }
-    let run = Run::begin(db, target.place, 1).await?;
-    let outcome = all(&run.handle(), first, chunks, record).await;
-    run.end(outcome).await
 }
 
 async fn in_savepoint(
-    tx: &Db,
+    connection: &mut Connection,
     first: Vec<Value>,
     chunks: Chunks<'_, impl Iterator<Item = Vec<Value>> + Send>,
-    record: &mut Record<'_>,
 ) -> Result<u64> {
-    tx.query("SAVEPOINT mainstay_bulk_insert").execute().await?;
-    match all(tx, first, chunks, record).await {
-        Ok(count) => {
-            tx.query("RELEASE SAVEPOINT mainstay_bulk_insert").execute().await?;
-            Ok(count)
-        }
-        Err(error) => {
-            // The first error is the one to be told; if this fails too, the transaction is lost.
-            let _ = tx.query("ROLLBACK TO SAVEPOINT mainstay_bulk_insert").execute().await;
-            Err(error)
-        }
+    connection.run("SAVEPOINT mainstay_bulk_insert").await.map_err(|e| from_driver(e, None))?;
+    let outcome = all(connection, first, chunks).await;
+    if outcome.is_err() && !connection.state.broken {
+        // The first error is the one to be told; if this fails too, the transaction is lost.
+        connection.state.lost_transaction |=
+            connection.run("ROLLBACK TO SAVEPOINT mainstay_bulk_insert").await.is_err();
+        return outcome;
     }
+    connection
+        .run("RELEASE SAVEPOINT mainstay_bulk_insert")
+        .await
+        .map_err(|e| from_driver(e, None))?;
+    outcome
 }
 
 async fn all(
-    db: &Db,
+    connection: &mut Connection,
     first: Vec<Value>,
     mut chunks: Chunks<'_, impl Iterator<Item = Vec<Value>> + Send>,
-    record: &mut Record<'_>,
 ) -> Result<u64> {
-    let mut hold = db.hold(false, false, chunks.target.place).await?;
-    record.started(hold.id());
-    let mut count = one(&mut hold, chunks.target, first).await?;
+    let several = !chunks.is_empty();
+    let mut count = one(connection, chunks.target, first, several).await?;
     while !chunks.is_empty() {
-        count += one(&mut hold, chunks.target, chunks.take()?).await?;
+        let chunk = chunks.take()?;
+        // The last one is of another length, and not worth being remembered.
+        let again = !chunks.is_empty();
+        count += one(connection, chunks.target, chunk, again).await?;
     }
     Ok(count)
 }
@@ -94,7 +106,12 @@ impl<I: Iterator<Item = Vec<Value>>> Chunks<'_, I> {
     }
 }
 
-async fn one(connection: &mut Connection, target: &Target, values: Vec<Value>) -> Result<u64> {
+async fn one(
+    connection: &mut Connection,
+    target: &Target,
+    values: Vec<Value>,
+    keep: bool,
+) -> Result<u64> {
     if values.is_empty() {
         return Ok(0);
     }
@@ -111,7 +128,7 @@ async fn one(connection: &mut Connection, target: &Target, values: Vec<Value>) -
             return Err(Error::new(Code::Unsupported, format!("{other} inserts in another way")));
         }
     };
-    let mut reading = connection.send(AssertSqlSafe(sql).into_sql_str(), Some(arguments));
+    let mut reading = connection.send(AssertSqlSafe(sql).into_sql_str(), Some(arguments), keep);
     let mut count = 0;
     while let Some(step) = reading.next().await.map_err(|e| from_driver(e, Some(&target.sql)))? {
         if let Step::Done { affected, .. } = step {

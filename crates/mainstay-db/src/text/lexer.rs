@@ -14,6 +14,7 @@ pub(super) enum Token {
     QuestionMark,
     /// A keyword or an unquoted name.
     Word,
+    Semicolon,
     Other,
 }
 
@@ -49,6 +50,7 @@ impl<'a> Lexer<'a> {
             b'$' if self.peek(1).is_ascii_digit() => self.param(),
             b'$' if postgres => (Token::Other, self.dollar_quoted()),
             b'?' => (Token::QuestionMark, 1),
+            b';' => (Token::Semicolon, 1),
             b'e' | b'E' if postgres && self.peek(1) == b'\'' => {
                 let string = Lexer { sql: self.sql, at: self.at + 1, engine: self.engine };
                 (Token::Other, 1 + string.quoted(b'\'', true))

@@ -16,8 +16,11 @@ use mainstay_core::{Code, Error, Result};
 use crate::engine::Engine;
 use lexer::{Lexer, Token};
 
-/// Texts remembered; beyond, each is looked at anew. A service has hundreds.
-const TEXTS_MAX: usize = 8192;
+/// Texts remembered; a service has hundreds. When there are more, they are put together at run
+/// time, and all are forgotten.
+const TEXTS_MAX: usize = 4096;
+/// A longer text is most likely put together for one use: it is not remembered, here or prepared.
+const KEPT_BYTES_MAX: usize = 16 * 1024;
 
 /// What is known of one text.
 #[derive(Debug)]
@@ -27,8 +30,19 @@ pub(crate) struct Text {
     pub(crate) params: usize,
     /// For MySQL: the text with `?`, and which value each `?` takes.
     pub(crate) positional: Option<(Arc<str>, Vec<usize>)>,
-    /// Whether it surely writes nothing.
+    /// Whether it surely writes nothing and depends on nothing that only the writer has.
     pub(crate) only_reads: bool,
+    /// Whether it inserts, updates or deletes: SQLite counts the last such statement's rows for
+    /// every other one.
+    pub(crate) changes_rows: bool,
+    /// Whether it changes the schema, so that prepared statements may be out of date.
+    pub(crate) changes_schema: bool,
+    /// Whether it begins or ends a transaction itself.
+    pub(crate) control: Control,
+    /// Whether anything in it looks like that, the body of a trigger included.
+    pub(crate) may_control: bool,
+    /// Whether it is worth keeping prepared.
+    pub(crate) keep: bool,
 }
 
 /// The texts seen so far.
@@ -75,8 +89,11 @@ where
     }
     let (key, text) = find_out();
     let text = Arc::new(text?);
-    let mut texts = texts.write().unwrap_or_else(PoisonError::into_inner);
-    if texts.len() < TEXTS_MAX {
+    if text.keep {
+        let mut texts = texts.write().unwrap_or_else(PoisonError::into_inner);
+        if texts.len() >= TEXTS_MAX {
+            texts.clear();
+        }
         texts.insert(key.clone(), Arc::clone(&text));
     }
     Ok((key, text))
@@ -86,11 +103,9 @@ impl Text {
     fn as_is(sql: &str, engine: Engine) -> Text {
         let mut words = Words::default();
         for (token, span) in Lexer::new(sql, engine) {
-            if token == Token::Word {
-                words.see(&sql[span]);
-            }
+            words.see(token, &sql[span]);
         }
-        Text { id: SqlId::of(sql), params: 0, positional: None, only_reads: words.only_read() }
+        words.known(sql, 0, None)
     }
 
     fn of(sql: &str, engine: Engine) -> Result<Text> {
@@ -100,6 +115,7 @@ impl Text {
         let mut copied = 0;
         let mut words = Words::default();
         for (token, span) in Lexer::new(sql, engine) {
+            words.see(token, &sql[span.clone()]);
             match token {
                 Token::Param(0) => {
                     return Err(at(sql, span.start, "there is no $0: placeholders begin at $1"));
@@ -118,33 +134,112 @@ impl Text {
                         "a placeholder is written $1, $2, ... on every engine, not ?",
                     ));
                 }
-                Token::Word => words.see(&sql[span]),
-                Token::QuestionMark | Token::Other => {}
+                Token::Word | Token::Semicolon | Token::QuestionMark | Token::Other => {}
             }
         }
         rewritten.push_str(&sql[copied..]);
         let positional = (engine == Engine::MySql).then(|| (rewritten.into(), order));
-        Ok(Text { id: SqlId::of(sql), params, positional, only_reads: words.only_read() })
+        Ok(words.known(sql, params, positional))
     }
 }
 
-/// Whether a text surely only reads: it begins as a query, and no word of it could write.
+/// What a text's words tell of it. A word in another role, such as a column called `replace`, only
+/// makes a read go to the writer, which is right, if slower.
 #[derive(Default)]
 struct Words {
-    first: Option<bool>,
-    writes: bool,
+    /// The next word begins a statement; inverted, so that the default is true.
+    inside: bool,
+    statements: usize,
+    reads: bool,
+    only_for_writer: bool,
+    changes_rows: bool,
+    changes_schema: bool,
+    control: Control,
+    may_control: bool,
+}
+
+/// What a text's first statement does to transactions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Control {
+    #[default]
+    None,
+    /// Begins or ends one.
+    Transaction,
+    /// Sets a savepoint, which begins one where none is open.
+    Savepoint,
 }
 
 impl Words {
-    fn see(&mut self, word: &str) {
-        let is = |all: &[&str]| all.iter().any(|w| w.eq_ignore_ascii_case(word));
-        self.first.get_or_insert_with(|| is(&["SELECT", "WITH", "VALUES", "EXPLAIN"]));
-        // A column may be called so too: then it goes to the writer, which is right, if slower.
-        self.writes |= is(&["INSERT", "UPDATE", "DELETE", "REPLACE", "CREATE", "DROP", "ALTER"]);
+    fn see(&mut self, token: Token, text: &str) {
+        match token {
+            Token::Semicolon => self.inside = false,
+            Token::Word => {
+                if !std::mem::replace(&mut self.inside, true) {
+                    self.begin(text);
+                }
+                // ROLLBACK TO a savepoint ends nothing.
+                if self.statements == 1 && is(text, &["TO"]) {
+                    self.control = Control::None;
+                }
+                self.changes_rows |= is(text, &["INSERT", "UPDATE", "DELETE", "REPLACE"]);
+                self.only_for_writer |= is(
+                    text,
+                    &["last_insert_rowid", "changes", "total_changes", "temp", "temporary"],
+                );
+            }
+            Token::Param(_) | Token::QuestionMark | Token::Other => {}
+        }
     }
 
-    fn only_read(&self) -> bool {
-        self.first == Some(true) && !self.writes
+    fn begin(&mut self, word: &str) {
+        self.statements += 1;
+        self.reads = self.statements == 1 && is(word, &["SELECT", "WITH", "VALUES", "EXPLAIN"]);
+        self.changes_schema |= is(word, &["CREATE", "ALTER", "DROP", "RENAME", "ATTACH", "DETACH"]);
+        let controls = is(word, &["BEGIN", "START", "COMMIT", "END", "ROLLBACK", "ABORT"]);
+        let savepoint = is(word, &["SAVEPOINT"]);
+        self.may_control |= controls || savepoint;
+        if self.statements == 1 {
+            self.control = match (controls, savepoint) {
+                (true, _) => Control::Transaction,
+                (_, true) => Control::Savepoint,
+                _ => Control::None,
+            };
+        }
+    }
+
+    fn known(&self, sql: &str, params: usize, positional: Option<(Arc<str>, Vec<usize>)>) -> Text {
+        Text {
+            id: SqlId::of(sql),
+            params,
+            positional,
+            only_reads: self.reads
+                && !self.changes_rows
+                && !self.changes_schema
+                && !self.only_for_writer,
+            changes_rows: self.changes_rows,
+            changes_schema: self.changes_schema,
+            control: self.control,
+            may_control: self.may_control,
+            keep: sql.len() <= KEPT_BYTES_MAX,
+        }
+    }
+}
+
+fn is(word: &str, any_of: &[&str]) -> bool {
+    any_of.iter().any(|w| w.eq_ignore_ascii_case(word))
+}
+
+impl Text {
+    /// Refuses what would begin or end a transaction behind the pool's back.
+    pub(crate) fn check_control(&self, in_transaction: bool) -> Result<()> {
+        match self.control {
+            Control::None => Ok(()),
+            Control::Savepoint if in_transaction => Ok(()),
+            Control::Transaction | Control::Savepoint => Err(Error::new(
+                Code::TxControl,
+                "a transaction is begun and ended by db.transaction() alone",
+            )),
+        }
     }
 }
 

@@ -62,6 +62,16 @@ async fn one(db: &Db, kind: u8, number: i64) -> Result<()> {
             let some: Vec<_> = rows.take(3).try_collect().await?;
             assert_eq!(some.len(), 3);
         }
+        4 => {
+            // Half of them break off by themselves: the last row is there already.
+            let ids = (0..3000).map(|n| 1_000_000_000 + number * 10_000 + n);
+            let ids: Vec<i64> = ids.chain((number % 20 == 0).then_some(1)).collect();
+            let rows = ids.into_iter().map(|id| (id, 1i64));
+            match db.bulk_insert("accounts", &["id", "balance"], rows).await {
+                Err(error) => assert_eq!(error.code(), mainstay_db::Code::Unique, "{error:?}"),
+                Ok(count) => assert_eq!(count, 3000),
+            }
+        }
         kind => ask(db, number, kind > 6).await?,
     }
     Ok(())
@@ -101,6 +111,9 @@ async fn random_cancellations_leave_nothing_behind(db: Db) {
     for number in 0..50 {
         ask(&db, number, false).await.unwrap();
     }
+    let parts: i64 =
+        db.query("SELECT COUNT(*) FROM accounts WHERE id >= 1000000000").scalar().await.unwrap();
+    assert_eq!(parts % 3000, 0, "a bulk insert was done by half");
 }
 
 async fn open_transactions(db: &Db) -> i64 {

@@ -17,6 +17,7 @@ async fn a_malformed_url_is_told() {
         ("postgres://u:s3cret@h/d?sslmod=require", "did you mean `sslmode`?"),
         ("mysql://u:s3cret@h/d?colour=red", "unknown parameter `colour`"),
         ("sqlite:a.db?mod=ro", "did you mean `mode`?"),
+        ("postgres://u:pa?s3cret@h/d", "write `?` as %3F"),
     ] {
         let error = refused(url).await;
         assert_eq!(error.code(), Code::ConfigUrl, "{error:?}");
@@ -189,4 +190,27 @@ async fn sqlite_reads_beside_its_writer() {
     .unwrap();
     let modes = db.query("PRAGMA journal_mode").rows().await.unwrap();
     assert_eq!(modes[0].at::<String>(0).unwrap(), "wal");
+}
+
+/// Nothing that happens to the pool's connection ends a database in memory.
+#[tokio::test]
+async fn a_database_in_memory_outlives_its_connections() {
+    let options = mainstay_pool::Options {
+        validate_after: Duration::ZERO,
+        recover_timeout: Duration::from_millis(1),
+        ..Default::default()
+    };
+    let db = Db::builder("sqlite::memory:").pool(options).connect().await.unwrap();
+    crate::support::accounts(&db, 1).await;
+    for n in 0..200 {
+        let work = db.transaction(|tx| async move {
+            tx.query("UPDATE accounts SET balance = balance + 0").execute().await?;
+            tokio::task::yield_now().await;
+            Ok(())
+        });
+        let _ = tokio::time::timeout(Duration::from_micros(n * 3), work).await;
+        let _ = db.query("SELECT :id").execute().await;
+    }
+    let count: i64 = db.query("SELECT COUNT(*) FROM accounts").scalar().await.unwrap();
+    assert_eq!(count, 1);
 }

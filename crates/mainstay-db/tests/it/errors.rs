@@ -16,6 +16,8 @@ on_every_engine!(
     an_unexpected_null_is_told,
     no_row_and_several_rows_are_told,
     every_error_has_its_call_site,
+    a_changed_table_is_read_as_it_is_now,
+    the_number_of_rows_is_this_statements,
 );
 
 const SECRET: &str = "s3cret-value";
@@ -188,6 +190,39 @@ async fn every_error_has_its_call_site(db: Db) {
     assert_eq!(place.line(), line);
 }
 
+/// Prepared statements are remembered, and must not read the columns that a table had before.
+async fn a_changed_table_is_read_as_it_is_now(db: Db) {
+    db.script("CREATE TABLE c (a BIGINT NOT NULL, b BIGINT NOT NULL)").await.unwrap();
+    db.query("INSERT INTO c (a, b) VALUES (1, 2)").execute().await.unwrap();
+    let read = || async { db.query("SELECT * FROM c").rows().await.unwrap() };
+    for _ in 0..20 {
+        assert_eq!(read().await[0].columns(), ["a", "b"]);
+    }
+    db.query("ALTER TABLE c ADD COLUMN d BIGINT").execute().await.unwrap();
+    for _ in 0..20 {
+        assert_eq!(read().await[0].columns(), ["a", "b", "d"]);
+    }
+    db.query("ALTER TABLE c DROP COLUMN a").execute().await.unwrap();
+    for _ in 0..20 {
+        let rows = read().await;
+        assert_eq!((rows[0].columns(), rows[0].get::<i64>("b").unwrap()), (vec!["b", "d"], 2));
+    }
+}
+
+async fn the_number_of_rows_is_this_statements(db: Db) {
+    users(&db).await;
+    let done = db.query("INSERT INTO users (email) VALUES ('a'), ('b')").execute().await.unwrap();
+    assert_eq!(done.rows_affected(), 2);
+    let done = db.query("CREATE TABLE other (id BIGINT)").execute().await.unwrap();
+    assert_eq!((done.rows_affected(), done.last_insert_id()), (0, None));
+    let ignored = match db.engine() {
+        mainstay_db::Engine::MySql => "INSERT IGNORE INTO users (email) VALUES ('a')",
+        _ => "INSERT INTO users (email) VALUES ('a') ON CONFLICT DO NOTHING",
+    };
+    let done = db.query(ignored).execute().await.unwrap();
+    assert_eq!((done.rows_affected(), done.last_insert_id()), (0, None));
+}
+
 mod only {
     use super::*;
     use mainstay_testkit::Engine;
@@ -214,6 +249,21 @@ mod only {
         #[tokio::test]
         async fn a_value_that_does_not_fit_is_told_without_the_value() {
             crate::support::run(Engine::Postgres, text_for_a_number).await;
+        }
+
+        #[tokio::test]
+        async fn a_number_out_of_range_is_told_without_the_number() {
+            crate::support::run(Engine::Postgres, |db| async move {
+                db.script("CREATE TABLE n (n INTEGER NOT NULL)").await.unwrap();
+                let copied = db.bulk_insert("n", &["n"], [(3_000_000_123i64,)]).await.unwrap_err();
+                let bound =
+                    db.query("INSERT INTO n VALUES ($1)").bind(3_000_000_123i64).execute().await;
+                for error in [copied, bound.unwrap_err()] {
+                    assert_eq!(error.code(), Code::Data, "{error:?}");
+                    assert!(!error.report().contains("3000000123"), "{error:?}");
+                }
+            })
+            .await;
         }
 
         #[tokio::test]

@@ -137,26 +137,3 @@ async fn values_are_never_told(db: Db) {
     let _ = db.query("SELECT $1").bind("s3cret").rows().await;
     assert!(!format!("{:?}", log.take()).contains("s3cret"));
 }
-
-/// A query costs the same memory with somebody listening as with nobody.
-#[test]
-fn observation_allocates_nothing() {
-    struct Listens;
-    impl Subscriber for Listens {}
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let db = runtime.block_on(Db::connect("sqlite::memory:")).unwrap();
-    let scope = Scope::new(Kind::Request, "GET /");
-    let hundred = || {
-        runtime.block_on(scope.clone().run(async {
-            for n in 0..100i64 {
-                db.query("SELECT $1").bind(n).scalar::<i64>().await.unwrap();
-            }
-        }));
-    };
-    hundred();
-    let quiet = allocation_counter::measure(hundred).count_total;
-    db.observer().subscribe(Listens);
-    hundred();
-    let observed = allocation_counter::measure(hundred).count_total;
-    assert_eq!(quiet, observed);
-}

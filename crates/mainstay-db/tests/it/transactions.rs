@@ -24,6 +24,11 @@ on_every_engine!(
     a_statement_dropped_half_way_ends_the_transaction,
     concurrent_statements_take_turns,
     conflicting_transfers_are_run_again,
+    a_swallowed_deadlock_does_not_commit_the_rest,
+    a_transaction_by_text_is_refused,
+    what_a_script_leaves_open_is_rolled_back,
+    a_swallowed_bulk_insert_does_not_commit_by_half,
+    an_abandoned_transaction_gives_its_connection_back_while_statements_queue,
     thirty_two_workers_keep_the_sum,
 );
 
@@ -302,4 +307,106 @@ async fn thirty_two_workers_keep_the_sum(db: Db) {
     all_back(&db).await;
     let rows: Vec<(i64,)> = db.query("SELECT balance FROM accounts").all().await.unwrap();
     assert_eq!(rows.iter().map(|r| r.0).sum::<i64>(), 50_000);
+}
+
+/// InnoDB rolls the victim back whole: what follows must not commit by itself.
+async fn a_swallowed_deadlock_does_not_commit_the_rest(db: Db) {
+    accounts(&db, 2).await;
+    if db.engine() != Engine::MySql {
+        return;
+    }
+    let meet = Arc::new(Barrier::new(2));
+    let transfer = |from: i64, to: i64| {
+        let (db, meet) = (db.clone(), Arc::clone(&meet));
+        async move {
+            db.transaction(|tx| {
+                let meet = Arc::clone(&meet);
+                async move {
+                    add(&tx, from, -1).await?;
+                    meet.wait().await;
+                    if add(&tx, to, 1).await.is_err() {
+                        assert_eq!(
+                            add(&tx, from, 50).await.unwrap_err().code(),
+                            Code::TxRollbackOnly
+                        );
+                    }
+                    Ok(())
+                }
+            })
+            .await
+        }
+    };
+    let (a, b) = futures_util::future::join(transfer(0, 1), transfer(1, 0)).await;
+    let failed = [a, b].into_iter().filter_map(Result::err).map(|e| e.code()).collect::<Vec<_>>();
+    assert_eq!(failed, [Code::TxRollbackOnly]);
+    assert_eq!(balance(&db, 0).await + balance(&db, 1).await, 2000);
+}
+
+async fn a_transaction_by_text_is_refused(db: Db) {
+    accounts(&db, 1).await;
+    for sql in ["BEGIN", " /* x */ commit", "ROLLBACK", "SAVEPOINT a", "START TRANSACTION"] {
+        assert_eq!(db.query(sql).execute().await.unwrap_err().code(), Code::TxControl, "{sql}");
+    }
+    db.transaction(|tx| async move {
+        assert_eq!(tx.query("COMMIT").execute().await.unwrap_err().code(), Code::TxControl);
+        add(&tx, 0, 1).await?;
+        tx.query("SAVEPOINT a").execute().await?;
+        add(&tx, 0, 1).await?;
+        tx.query("ROLLBACK TO SAVEPOINT a").execute().await?;
+        Ok(())
+    })
+    .await
+    .unwrap();
+    assert_eq!(balance(&db, 0).await, 1001);
+}
+
+async fn what_a_script_leaves_open_is_rolled_back(db: Db) {
+    accounts(&db, 1).await;
+    let failing = "BEGIN; UPDATE accounts SET balance = 5; SELECT * FROM nowhere; COMMIT";
+    db.script(failing).await.unwrap_err();
+    all_back(&db).await;
+    assert_eq!(balance(&db, 0).await, 1000);
+    db.script("BEGIN; UPDATE accounts SET balance = 6; COMMIT").await.unwrap();
+    all_back(&db).await;
+    db.transaction(|tx| async move { add(&tx, 0, 1).await }).await.unwrap();
+    assert_eq!(balance(&db, 0).await, 7);
+}
+
+/// A row that can't be encoded calls PostgreSQL's COPY off, and with it the transaction.
+async fn a_swallowed_bulk_insert_does_not_commit_by_half(db: Db) {
+    accounts(&db, 1).await;
+    let outcome = db
+        .transaction(|tx| async move {
+            add(&tx, 0, 1).await?;
+            let wrong = vec![vec![mainstay_db::Value::from(5i64), 1i64.into()], vec![6i64.into()]];
+            tx.bulk_insert("accounts", &["id", "balance"], wrong).await.unwrap_err();
+            Ok(())
+        })
+        .await;
+    let committed = outcome.is_ok();
+    assert_eq!(committed, db.engine() != Engine::Postgres);
+    assert_eq!(balance(&db, 0).await, if committed { 1001 } else { 1000 });
+}
+
+async fn an_abandoned_transaction_gives_its_connection_back_while_statements_queue(db: Db) {
+    accounts(&db, 1).await;
+    let kept = Arc::new(Mutex::new(Vec::new()));
+    let keep = Arc::clone(&kept);
+    let work = db.transaction(|tx| {
+        keep.lock().unwrap().push(tx.clone());
+        for _ in 0..4 {
+            let tx = tx.clone();
+            tokio::spawn(async move {
+                for _ in 0..200 {
+                    let _ = add(&tx, 0, 1).await;
+                }
+            });
+        }
+        std::future::pending::<Result<()>>()
+    });
+    assert!(tokio::time::timeout(Duration::from_millis(30), work).await.is_err());
+    // The handle is still held, and the connection is back all the same.
+    all_back(&db).await;
+    assert_eq!(balance(&db, 0).await, 1000);
+    drop(kept);
 }
