@@ -1,6 +1,8 @@
 //! Statements of many rows, for SQLite and MySQL; several go in a transaction, or in a savepoint of
 //! the one that is open.
 
+use std::sync::Arc;
+
 use mainstay_core::{Code, Error, Result};
 use sqlx::{AssertSqlSafe, SqlSafeStr};
 
@@ -73,15 +75,39 @@ async fn all(
     first: Vec<Value>,
     mut chunks: Chunks<'_, impl Iterator<Item = Vec<Value>> + Send>,
 ) -> Result<u64> {
+    let full = first.len();
+    let sql = chunks.target.statement(full);
     let several = !chunks.is_empty();
-    let mut count = one(connection, chunks.target, first, several).await?;
+    let mut count = one(connection, &sql, first, several).await?;
     while !chunks.is_empty() {
         let chunk = chunks.take()?;
-        // The last one is of another length, and not worth being remembered.
-        let again = !chunks.is_empty();
-        count += one(connection, chunks.target, chunk, again).await?;
+        // Only the last one may be of another length; it is not worth being remembered.
+        count += if chunk.len() == full {
+            one(connection, &sql, chunk, true).await?
+        } else {
+            one(connection, &chunks.target.statement(chunk.len()), chunk, false).await?
+        };
     }
     Ok(count)
+}
+
+impl Target {
+    /// For so many values.
+    fn statement(&self, values: usize) -> Arc<str> {
+        let mut row = String::from("(");
+        for n in 0..self.columns {
+            row.push_str(if n == 0 { "?" } else { ", ?" });
+        }
+        row.push(')');
+        let rows = values / self.columns.max(1);
+        let mut sql = String::with_capacity(self.sql.len() + rows * (row.len() + 2));
+        sql.push_str(&self.sql);
+        for n in 0..rows {
+            sql.push_str(if n == 0 { "" } else { ", " });
+            sql.push_str(&row);
+        }
+        sql.into()
+    }
 }
 
 /// Rows taken so many at a time that their values fit one statement.
@@ -97,7 +123,7 @@ impl<I: Iterator<Item = Vec<Value>>> Chunks<'_, I> {
 
     fn take(&mut self) -> Result<Vec<Value>> {
         let rows_max = (VALUES_MAX / self.target.columns.max(1)).max(1);
-        let mut out = Vec::new();
+        let mut out = Vec::with_capacity(rows_max.min(1024) * self.target.columns);
         for values in self.rows.by_ref().take(rows_max) {
             self.target.check(&values)?;
             out.extend(values);
@@ -108,16 +134,13 @@ impl<I: Iterator<Item = Vec<Value>>> Chunks<'_, I> {
 
 async fn one(
     connection: &mut Connection,
-    target: &Target,
+    sql: &Arc<str>,
     values: Vec<Value>,
     keep: bool,
 ) -> Result<u64> {
     if values.is_empty() {
         return Ok(0);
     }
-    let rows = values.len() / target.columns;
-    let row = format!("({})", vec!["?"; target.columns].join(", "));
-    let sql = format!("{}{}", target.sql, vec![row; rows].join(", "));
     let arguments = match connection.engine() {
         #[cfg(feature = "sqlite")]
         Engine::Sqlite => Arguments::Sqlite(value::sqlite(values)?),
@@ -128,9 +151,10 @@ async fn one(
             return Err(Error::new(Code::Unsupported, format!("{other} inserts in another way")));
         }
     };
-    let mut reading = connection.send(AssertSqlSafe(sql).into_sql_str(), Some(arguments), keep);
+    let text = AssertSqlSafe(Arc::clone(sql)).into_sql_str();
+    let mut reading = connection.send(text, Some(arguments), keep);
     let mut count = 0;
-    while let Some(step) = reading.next().await.map_err(|e| from_driver(e, Some(&target.sql)))? {
+    while let Some(step) = reading.next().await.map_err(|e| from_driver(e, None))? {
         if let Step::Done { affected, .. } = step {
             count += affected;
         }
