@@ -10,8 +10,12 @@ const FEATURES: &[&str] = &["sqlite", "postgres", "mysql", "local", "sqlite,metr
 pub(crate) fn test(embedded: bool, rest: &[String]) -> Done {
     let rest: Vec<&str> = rest.iter().map(String::as_str).collect();
     if embedded {
-        let servers = ["--", "--skip", "postgres::", "--skip", "mariadb::"];
-        return run(&mut cargo(&[&["test", "--workspace"], &rest[..], &servers].concat()));
+        // What is given may itself have words for the test programs, after `--`.
+        let at = rest.iter().position(|word| *word == "--").unwrap_or(rest.len());
+        let (to_cargo, to_tests) = rest.split_at(at);
+        let skip = ["--", "--skip", "postgres::", "--skip", "mariadb::"];
+        let to_tests = to_tests.get(1..).unwrap_or_default();
+        return run(&mut cargo(&[&["test", "--workspace"], to_cargo, &skip, to_tests].concat()));
     }
     packages::servers()?;
     run(&mut cargo(&[&RIG[..], &["exec", env!("CARGO"), "test", "--workspace"], &rest].concat()))

@@ -70,7 +70,7 @@ fn privilege() -> Option<&'static [&'static str]> {
     if succeeds("sh", &["-c", "test $(id -u) = 0"]) {
         Some(&[])
     } else if succeeds("sudo", &["-n", "true"]) {
-        Some(&["sudo", "-n"])
+        Some(&["sudo", "-n", "env", "DEBIAN_FRONTEND=noninteractive", "RUNLEVEL=1"])
     } else {
         None
     }

@@ -58,7 +58,7 @@ pub(crate) enum Activity {
 pub(crate) struct Reading<'c> {
     steps: Steps<'c>,
     state: &'c mut State,
-    /// A prepared statement says that it is done before its result ends.
+    /// SQLite says of a prepared statement that it is done before its result ends.
     owes_done: bool,
 }
 
@@ -97,7 +97,8 @@ impl Connection {
         arguments: Option<Arguments>,
         keep: bool,
     ) -> Reading<'_> {
-        let prepared = arguments.is_some();
+        // PostgreSQL says so little of an empty statement.
+        let owes_done = arguments.is_some() && self.engine() == Engine::Sqlite;
         macro_rules! fetch {
             ($connection:expr, $engine:ident) => {
                 Steps::$engine(match arguments {
@@ -119,7 +120,7 @@ impl Connection {
             #[cfg(feature = "mysql")]
             Raw::MySql(connection) => fetch!(connection, MySql),
         };
-        Reading { steps, state: &mut self.state, owes_done: prepared }
+        Reading { steps, state: &mut self.state, owes_done }
     }
 
     /// Runs `sql`, unprepared, to its end: BEGIN, COMMIT, scripts. Returns the rows changed.
@@ -189,9 +190,26 @@ impl Connection {
         }
     }
 
+    /// After an error in a transaction of SQLite: whether it is still open. An `ON CONFLICT ROLLBACK`
+    /// or `RAISE(ROLLBACK)` ends it, and only a BEGIN that is not refused tells.
+    pub(crate) async fn probe(&mut self) -> Result<()> {
+        let asks = self.engine() == Engine::Sqlite
+            && self.state.failed_in_transaction
+            && !self.state.lost_transaction
+            && self.state.activity == Activity::Idle;
+        if asks {
+            if self.run("BEGIN").await.is_ok() {
+                self.state.lost_transaction = true;
+                self.rollback().await?;
+            }
+            self.state.failed_in_transaction = false;
+        }
+        Ok(())
+    }
+
     /// Whether the open transaction can't be committed any more: COMMIT would quietly do nothing.
     pub(crate) async fn is_aborted(&mut self) -> bool {
-        if self.state.lost_transaction || self.state.broken {
+        if self.probe().await.is_err() || self.state.lost_transaction || self.state.broken {
             return true;
         }
         self.engine() == Engine::Postgres

@@ -15,6 +15,7 @@ use crate::config::Connect;
 use crate::driver::Driver;
 use crate::engine::Engine;
 use crate::error::from_driver;
+use crate::hold::Ran;
 use crate::local::Local;
 use crate::record::Record;
 use crate::statement::Sql;
@@ -143,19 +144,18 @@ impl Db {
             let shown = Sql::Static(sql);
             let (_, text) = self.shared.texts.of_driver(sql, self.engine());
             if self.in_transaction() {
-                text.check_control(true).map_err(|e| e.at(place))?;
+                text.check_control(self.engine(), true).map_err(|e| e.at(place))?;
             }
             let mut record =
                 Record::begin(&self.shared, &shown, &text, place, self.transaction_id());
             let held = self.hold(false, false, place).await;
             let mut hold = record.check(held, place)?;
             record.started(hold.id());
-            // Until it is rolled back: whether one was left open, no driver tells.
-            hold.state.in_transaction |= text.may_control;
+            hold.mark(&text);
+            let _ran = Ran::new(self, &text);
             let outcome = hold.run(sql).await.map_err(|e| from_driver(e, Some(sql)));
             record.check(outcome, place)?;
             record.done();
-            self.ran(&text);
             Ok(())
         }
     }

@@ -15,6 +15,7 @@ use crate::connection::{Activity, Connection, Raw};
 use crate::db::Db;
 use crate::engine::Engine;
 use crate::error::{describe, into_driver};
+use crate::hold::Ran;
 use crate::record::Record;
 use crate::statement::Sql;
 
@@ -75,7 +76,7 @@ macro_rules! executor {
                     let (kept, text) = db.shared.texts.of_driver(sql.as_str(), db.engine());
                     let kept = Sql::Dynamic(kept);
                     let mut record = Record::begin(&db.shared, &kept, &text, place, db.transaction_id());
-                    let allowed = text.check_control(db.in_transaction());
+                    let allowed = text.check_control(db.engine(), db.in_transaction());
                     record.check(allowed, place).map_err(into_driver)?;
                     let held = db.hold(text.only_reads, false, place).await;
                     let mut hold = match held {
@@ -87,8 +88,11 @@ macro_rules! executor {
                         }
                     };
                     record.started(hold.id());
+                    hold.mark(&text);
+                    let _ran = Ran::new(db, &text);
                     let Connection { raw, state, .. } = &mut *hold;
                     state.activity = Activity::Waiting;
+                    let mut owes_done = db.engine() == Engine::Sqlite && !text.is_empty;
                     let mut items = match raw {
                         $pattern => match arguments {
                             None => $connection.fetch_many(sql),
@@ -102,7 +106,13 @@ macro_rules! executor {
                     };
                     loop {
                         state.activity = Activity::Waiting;
-                        let item = items.next().await.transpose();
+                        let mut item = items.next().await.transpose();
+                        match &item {
+                            Ok(Some(Either::Left(_))) => owes_done = false,
+                            // SQLite's thread is gone: see `Reading::next`.
+                            Ok(None) if owes_done => item = Err(sqlx::Error::WorkerCrashed),
+                            _ => {}
+                        }
                         state.note(item.as_ref().map(Option::is_some));
                         match item {
                             Ok(None) => break,
@@ -121,7 +131,6 @@ macro_rules! executor {
                         }
                     }
                     record.done();
-                    db.ran(&text);
                 })
             }
 

@@ -11,6 +11,7 @@ use mainstay_pool::{Lease, Manage};
 use crate::connection::{Activity, Connection};
 use crate::db::Db;
 use crate::driver::Driver;
+use crate::text::Text;
 use crate::transaction::Turn;
 
 /// How long a transaction waits for what an abandoned statement of its own left running.
@@ -31,6 +32,40 @@ impl Hold<'_> {
     }
 }
 
+/// A statement that may change the schema is being run: when it ends, in whatever way, what is
+/// prepared may be out of date. Dropped while the connection is still held.
+pub(crate) struct Ran<'a> {
+    db: &'a Db,
+    changes_schema: bool,
+}
+
+impl<'a> Ran<'a> {
+    pub(crate) fn new(db: &'a Db, text: &Text) -> Self {
+        Self { db, changes_schema: text.changes_schema }
+    }
+}
+
+impl Drop for Ran<'_> {
+    fn drop(&mut self) {
+        if self.changes_schema {
+            self.db.shared.schema_epoch.fetch_add(1, Relaxed);
+            if let Some(transaction) = &self.db.transaction {
+                transaction.changed_schema();
+            }
+        }
+    }
+}
+
+impl Hold<'_> {
+    /// Where `text` may leave a transaction open on a connection of the pool, the pool is to roll
+    /// back: no driver tells whether it did.
+    pub(crate) fn mark(&mut self, text: &Text) {
+        if text.may_control && matches!(self, Hold::Pooled(_)) {
+            self.state.in_transaction = true;
+        }
+    }
+}
+
 impl Db {
     /// A connection for one statement. `reads` says that it surely writes nothing; `streams` that
     /// the program runs between its rows.
@@ -43,6 +78,7 @@ impl Db {
         };
         let limit = self.shared.options.acquire_timeout;
         let mut turn = transaction.turn(&self.shared.clock, limit, streams, place).await?;
+        turn.probe().await.map_err(|e| e.at(place))?;
         if turn.state.lost_transaction {
             let what = "the server has rolled this transaction back";
             return Err(Error::new(Code::TxRollbackOnly, what)

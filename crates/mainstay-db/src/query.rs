@@ -1,7 +1,6 @@
 //! One statement, from its text to its result.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 
 use async_stream::try_stream;
 use futures_core::Stream;
@@ -10,6 +9,7 @@ use mainstay_core::{Code, Error, Place, Result};
 use crate::db::Db;
 use crate::engine::Engine;
 use crate::error::from_driver;
+use crate::hold::Ran;
 use crate::record::Record;
 use crate::row::{FromRow, Row};
 use crate::statement::{IntoSql, Sql, Statement};
@@ -95,15 +95,11 @@ impl Db {
     /// What is known of `sql`. Errors: DB-010, TX-006.
     fn text(&self, sql: &Sql) -> Result<Arc<Text>> {
         let text = sql.text(&self.shared.texts, self.engine())?;
-        text.check_control(self.in_transaction())?;
-        Ok(text)
-    }
-
-    /// A statement of `text` has been run: what is prepared may be of tables that it changed.
-    pub(crate) fn ran(&self, text: &Text) {
-        if text.changes_schema {
-            self.shared.schema_epoch.fetch_add(1, Relaxed);
+        text.check_control(self.engine(), self.in_transaction())?;
+        if text.is_empty {
+            return Err(Error::new(Code::Syntax, "the statement is empty"));
         }
+        Ok(text)
     }
 
     pub(crate) fn statement(&self, sql: Sql, values: Vec<Value>, place: Place) -> Query<'_> {
@@ -204,6 +200,8 @@ impl<'d> Query<'d> {
             let held = db.hold(text.only_reads, true, place).await;
             let mut hold = record.check(held, place)?;
             record.started(hold.id());
+            hold.mark(&text);
+            let _ran = Ran::new(db, &text);
             let mut reading = hold.send(driver_sql, Some(arguments), text.keep);
             loop {
                 let step = reading.next().await.map_err(|e| from_driver(e, Some(sql.as_str())));
@@ -219,7 +217,6 @@ impl<'d> Query<'d> {
                 }
             }
             record.done();
-            db.ran(&text);
         }
     }
 
@@ -233,6 +230,8 @@ impl<'d> Query<'d> {
             let (driver_sql, arguments) = statement.prepare(&text, db.engine())?;
             let mut hold = db.hold(text.only_reads, false, place).await?;
             record.started(hold.id());
+            hold.mark(&text);
+            let _ran = Ran::new(db, &text);
             let mut reading = hold.send(driver_sql, Some(arguments), text.keep);
             let counts = told(db, &text);
             read(&mut reading, &mut record, sql.as_str(), counts, on).await
@@ -240,7 +239,6 @@ impl<'d> Query<'d> {
         .await;
         let done = record.check(outcome, place)?;
         record.done();
-        db.ran(&text);
         Ok(done)
     }
 }

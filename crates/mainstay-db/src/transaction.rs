@@ -36,6 +36,8 @@ pub(crate) struct Open {
     ended: AtomicBool,
     /// It ended without its connection having been settled: whoever has that gives it back.
     abandoned: AtomicBool,
+    /// A statement of it changed the schema: what others prepared meanwhile is of the old one.
+    schema: AtomicBool,
     streaming: AtomicBool,
     statements: AtomicU32,
     /// Where a joined part failed: the whole must not commit then.
@@ -180,6 +182,10 @@ impl Open {
         Ok(Turn { slot: Some(slot), open: self, streams })
     }
 
+    pub(crate) fn changed_schema(&self) {
+        self.schema.store(true, SeqCst);
+    }
+
     /// Gives the connection back to the pool, which rolls back, unless a statement has it: then
     /// that statement's end does.
     fn abandon(&self) {
@@ -261,6 +267,7 @@ impl<'a> Run<'a> {
             slot: Mutex::new(Some(lease)),
             ended: AtomicBool::new(false),
             abandoned: AtomicBool::new(false),
+            schema: AtomicBool::new(false),
             streaming: AtomicBool::new(false),
             statements: AtomicU32::new(0),
             rollback_only: OnceLock::new(),
@@ -337,6 +344,9 @@ impl<'a> Run<'a> {
     fn tell(&mut self, committed: bool, outcome: Outcome<'_>) {
         self.told = true;
         let shared = &self.db.shared;
+        if self.open.schema.load(SeqCst) {
+            shared.schema_epoch.fetch_add(1, SeqCst);
+        }
         if shared.observer.is_active() {
             shared.observer.transaction(&observe::Transaction {
                 pool: &shared.name,

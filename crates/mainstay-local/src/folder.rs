@@ -36,6 +36,8 @@ impl Folder {
         fs::create_dir_all(root).map_err(wrong)?;
         let root = root.canonicalize().map_err(wrong)?;
         check_ours(&root)?;
+        let lock = File::options().create(true).truncate(false).write(true).open(root.join("lock"));
+        let lock = lock.map_err(wrong)?;
         account.check_reach(&root.join("data"))?;
         let run = socket_folder(&root);
         if run.symlink_metadata().is_ok_and(|m| !m.is_dir()) {
@@ -47,8 +49,6 @@ impl Folder {
             fs::set_permissions(folder, fs::Permissions::from_mode(0o700)).map_err(wrong)?;
             account.own(folder)?;
         }
-        let lock = File::options().create(true).truncate(false).write(true).open(root.join("lock"));
-        let lock = lock.map_err(wrong)?;
         Ok(Self { data: root.join("data"), log: root.join("server.log"), root, run, lock })
     }
 

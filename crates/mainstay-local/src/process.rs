@@ -16,15 +16,15 @@ use mainstay_core::{Code, Error, Result};
 use crate::account::Account;
 
 /// `$1` is the signal that stops the server, the rest its command. The shell ends when the server
-/// does; a second one waits on the pipe, and is ended first, so that it never signals a number that
-/// is another process's by then. A child of a shell ignores SIGINT unless it says otherwise, as
+/// does; a second one waits on the pipe, and is ended with it. Each is there until the other has done
+/// with it, so that no number is signalled that is another process's by then. A child of a shell ignores SIGINT unless it says otherwise, as
 /// database servers do.
 const WATCHER: &str = r#"signal=$1; shift
 trap "" INT TERM HUP
 exec 3<&0
 "$@" </dev/null 3<&- &
 child=$!
-{ read -r _ <&3; kill -s "$signal" "$child"; } 2>/dev/null &
+{ read -r _ <&3; kill -s "$signal" "$child"; exec sleep 60; } 2>/dev/null &
 reader=$!
 wait "$child"
 status=$?

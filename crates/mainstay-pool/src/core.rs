@@ -126,6 +126,8 @@ impl<C> Core<C> {
     /// Takes back a clean connection: to the first waiter, or among the idle.
     pub(crate) fn put(&mut self, live: Live<C>) -> Option<Waker> {
         self.holders[live.slot] = None;
+        // Somebody has just used the database: an old failure to reach it says nothing any more.
+        self.failure = None;
         match self.waiters.give(Given::Connection(live)) {
             Ok(waker) => waker,
             Err(Given::Connection(live)) => {

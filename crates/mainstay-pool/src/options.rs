@@ -99,7 +99,7 @@ impl Options {
             [("max_lifetime", self.max_lifetime), ("idle_timeout", self.idle_timeout)]
         {
             if value.is_some_and(|v| v.is_zero() || v > DURATION_MAX) {
-                return wrong(key, "must be above 0 and at most 365 days; leave it out for never");
+                return wrong(key, "must be above 0 and at most 365 days");
             }
         }
         Ok(())

@@ -76,7 +76,16 @@ impl From<Error> for Problem {
                 "Invalid value",
                 "a value is out of its bounds".to_owned(),
             ),
-            Code::PoolTimeout | Code::PoolDown | Code::PoolQueueFull | Code::PoolClosed => {
+            Code::PoolTimeout
+            | Code::PoolDown
+            | Code::PoolQueueFull
+            | Code::PoolClosed
+            | Code::Unreachable
+            | Code::TooManyConnections
+            | Code::StatementCancelled
+            | Code::LockTimeout
+            | Code::Deadlock
+            | Code::Serialization => {
                 tracing::error!("{}", error.report());
                 told(
                     StatusCode::SERVICE_UNAVAILABLE,

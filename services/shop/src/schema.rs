@@ -75,7 +75,7 @@ const MYSQL: &str = "
         FOREIGN KEY (owner_id) REFERENCES users (id));
     CREATE TABLE IF NOT EXISTS products (
         id BIGINT AUTO_INCREMENT PRIMARY KEY,
-        sku VARCHAR(100) NOT NULL,
+        sku VARCHAR(100) COLLATE utf8mb4_bin NOT NULL,
         name VARCHAR(200) NOT NULL,
         price BIGINT NOT NULL CHECK (price >= 0),
         stock BIGINT NOT NULL,
@@ -89,7 +89,7 @@ const MYSQL: &str = "
         FOREIGN KEY (user_id) REFERENCES users (id));
     CREATE TABLE IF NOT EXISTS order_items (
         order_id BIGINT NOT NULL,
-        sku VARCHAR(100) NOT NULL,
+        sku VARCHAR(100) COLLATE utf8mb4_bin NOT NULL,
         quantity BIGINT NOT NULL CHECK (quantity > 0),
         price BIGINT NOT NULL,
         PRIMARY KEY (order_id, sku),

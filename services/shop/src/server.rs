@@ -96,11 +96,19 @@ pub async fn serve(listener: TcpListener, db: Db, http: &Http) -> Result<()> {
         asked.notified().await;
         mainstay::clock::Clock::system().sleep(DRAIN_LIMIT).await;
     };
-    tokio::select! {
-        served = server => served.map_err(|e| Error::new(Code::Listen, "the server stopped").cause(e))?,
-        () = limit => eprintln!("some requests did not end in time and are cut off"),
+    let drained = tokio::select! {
+        served = server => {
+            served.map_err(|e| Error::new(Code::Listen, "the server stopped").cause(e))?;
+            true
+        }
+        () = limit => false,
+    };
+    match db.close(DRAIN_LIMIT).await {
+        Err(error) if !drained => {
+            eprintln!("some requests did not end in time and are cut off\n{}", error.report());
+        }
+        closed => closed?,
     }
-    db.close(DRAIN_LIMIT).await?;
     eprintln!("closed");
     Ok(())
 }

@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use mainstay::{Code, Db, FromRow};
+use mainstay::{Code, Db, Error, FromRow, Violation};
 use serde::{Deserialize, Serialize};
 
 use crate::extract::{Body, Id, Params};
@@ -53,10 +53,18 @@ pub async fn create(
     )
     .await
     .map_err(|error| match error.code() {
-        Code::Unique => Problem::conflict("Already exists", "another user has this email"),
+        Code::Unique if is_about_email(&error) => {
+            Problem::conflict("Already exists", "another user has this email")
+        }
         _ => error.into(),
     })?;
     Ok((StatusCode::CREATED, Json(User { id, name, email })))
+}
+
+fn is_about_email(error: &Error) -> bool {
+    error.detail::<Violation>().is_some_and(|v| {
+        v.constraint.as_deref() == Some("users_email_key") || v.columns.iter().any(|c| c == "email")
+    })
 }
 
 /// `GET /users/{id}`.

@@ -114,22 +114,39 @@ impl Loader {
         {
             all = all.merge(read_file(path)?);
         }
-        for (name, key, value) in self.variables_set() {
-            all = all.merge(Setting::new(
-                format!("the environment's {name}"),
-                &key,
-                &value,
-                &defaults,
-            ));
-        }
-        for (flag, key, value) in &self.flags {
-            all = all.merge(Setting::new(format!("the flag --{flag}"), key, value, &defaults));
-        }
+        let mut settings: Vec<_> = self
+            .variables_set()
+            .into_iter()
+            .map(|(name, key, text)| {
+                Setting::new(format!("the environment's {name}"), &key, &text, &defaults)
+            })
+            .collect();
+        settings.extend(self.flags.iter().map(|(flag, key, text)| {
+            Setting::new(format!("the flag --{flag}"), key, text, &defaults)
+        }));
+        let file = all;
+        let merged =
+            |settings: &[Setting]| settings.iter().fold(file.clone(), |all, s| all.merge(s));
+        let mut all = merged(&settings);
         let given = keys(&all)?;
         for key in &given {
             check_known(key, &known, &all)?;
         }
-        let value = all.extract().map_err(|e| value_error(&e, &all))?;
+        // An optional key has no value by default that would tell its kind: it is a text, unless a
+        // number or a boolean is what can be read.
+        let value = loop {
+            match all.extract() {
+                Ok(value) => break value,
+                Err(error) => {
+                    let key = error.path.join(".");
+                    let scalar = settings.iter_mut().rev().find(|s| s.key == key);
+                    if !scalar.is_some_and(Setting::reread) {
+                        return Err(value_error(&error, &all));
+                    }
+                    all = merged(&settings);
+                }
+            }
+        };
         let origins = known.iter().map(|key| (key.clone(), origin(&all, key))).collect();
         Ok(Loaded { value, origins })
     }
@@ -197,9 +214,21 @@ impl Setting {
         };
         Self { name, key: key.to_owned(), value }
     }
+
+    /// Takes a text for the number or boolean that it reads as; false where it is none.
+    fn reread(&mut self) -> bool {
+        let Some(text) = self.value.as_str() else { return false };
+        self.value = match (text.parse::<i64>(), text.parse::<f64>(), text.parse::<bool>()) {
+            (Ok(n), ..) => Value::from(n),
+            (_, Ok(x), _) => Value::from(x),
+            (.., Ok(b)) => Value::from(b),
+            _ => return false,
+        };
+        true
+    }
 }
 
-impl Provider for Setting {
+impl Provider for &Setting {
     fn metadata(&self) -> Metadata {
         Metadata::named(self.name.clone())
     }

@@ -135,6 +135,8 @@ struct Secrets {
     password: String,
     ratio: f64,
     count: u32,
+    limit: Option<u32>,
+    token: Option<String>,
 }
 
 #[test]
@@ -143,6 +145,10 @@ fn a_text_of_digits_stays_a_text_and_no_value_is_shown() {
     let all = [("MAINSTAY_X__PASSWORD", "123456"), ("MAINSTAY_X__RATIO", "0.5")];
     let Secrets { password, ratio, .. } = load(&all).unwrap().value.x;
     assert_eq!((password.as_str(), ratio), ("123456", 0.5));
+    let all = [("MAINSTAY_X__LIMIT", "5"), ("MAINSTAY_X__TOKEN", "123")];
+    let Secrets { limit, token, .. } = load(&all).unwrap().value.x;
+    assert_eq!((limit, token.as_deref()), (Some(5), Some("123")));
+    assert!(load(&[("MAINSTAY_X__LIMIT", "many")]).is_err());
     let error = load(&[("MAINSTAY_X__COUNT", "s3cret")]).unwrap_err();
     assert!(!error.report().contains("s3cret"), "{error:?}");
 }

@@ -33,7 +33,7 @@ fn data(number: u16, message: &str) -> String {
         1265 => "a value was cut off",
         _ => "a value is not valid where it is used",
     };
-    match message.rsplit_once("column ").and_then(|(_, rest)| rest.split(" at row").next()) {
+    match message.rsplit_once("for column ").and_then(|(_, rest)| rest.split(" at row").next()) {
         Some(column) if column.len() < 200 => {
             let name = column.rsplit('.').next().unwrap_or(column);
             format!("{what}: {}", name.trim_matches(['`', '\'']))
@@ -44,12 +44,12 @@ fn data(number: u16, message: &str) -> String {
 
 /// Not after a farewell: shutdown, a killed or an idle connection.
 pub(super) fn leaves_connection_usable(error: &MySqlDatabaseError) -> bool {
-    !matches!(error.number(), 1053 | 1077 | 1078 | 1079 | 1080 | 1152 | 1184 | 1927 | 4031)
+    !matches!(error.number(), 1053 | 1077 | 1078 | 1079 | 1080 | 1152..=1161 | 1184 | 1927 | 4031)
 }
 
-/// The victim of a deadlock is rolled back whole.
+/// The victim of a deadlock, or of a changed record under snapshot isolation, is rolled back whole.
 pub(super) fn ends_transaction(error: &MySqlDatabaseError) -> bool {
-    error.number() == 1213
+    matches!(error.number(), 1020 | 1213)
 }
 
 fn code(number: u16) -> Code {

@@ -57,10 +57,12 @@ async fn in_savepoint(
 ) -> Result<u64> {
     connection.run("SAVEPOINT mainstay_bulk_insert").await.map_err(|e| from_driver(e, None))?;
     let outcome = all(connection, first, chunks).await;
-    if outcome.is_err() && !connection.state.broken {
-        // The first error is the one to be told; if this fails too, the transaction is lost.
-        connection.state.lost_transaction |=
-            connection.run("ROLLBACK TO SAVEPOINT mainstay_bulk_insert").await.is_err();
+    if outcome.is_err() {
+        if !connection.state.broken {
+            // The first error is the one to be told; if this fails too, the transaction is lost.
+            connection.state.lost_transaction |=
+                connection.run("ROLLBACK TO SAVEPOINT mainstay_bulk_insert").await.is_err();
+        }
         return outcome;
     }
     connection

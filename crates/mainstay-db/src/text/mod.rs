@@ -37,6 +37,10 @@ pub(crate) struct Text {
     pub(crate) changes_rows: bool,
     /// Whether it changes the schema, so that prepared statements may be out of date.
     pub(crate) changes_schema: bool,
+    /// Whether MySQL commits the open transaction to run it.
+    pub(crate) commits: bool,
+    /// Whether there is no statement in it.
+    pub(crate) is_empty: bool,
     /// Whether it begins or ends a transaction itself.
     pub(crate) control: Control,
     /// Whether anything in it looks like that, the body of a trigger included.
@@ -147,45 +151,51 @@ impl Text {
 /// makes a read go to the writer, which is right, if slower.
 #[derive(Default)]
 struct Words {
-    /// The next word begins a statement; inverted, so that the default is true.
+    /// Within a statement; the next word begins one otherwise.
     inside: bool,
     statements: usize,
     reads: bool,
     only_for_writer: bool,
     changes_rows: bool,
     changes_schema: bool,
+    temporary: bool,
+    commits: bool,
+    /// In a CREATE, whose body may have statements of its own.
+    creates: bool,
+    /// In the body of a trigger or a routine, up to the end of the text.
+    body: bool,
+    /// After a ROLLBACK that may yet turn out to be one to a savepoint.
+    rollback: bool,
     control: Control,
     may_control: bool,
 }
 
-/// What a text's first statement does to transactions.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What a text does to transactions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Control {
     #[default]
     None,
-    /// Begins or ends one.
-    Transaction,
     /// Sets a savepoint, which begins one where none is open.
     Savepoint,
+    /// Begins or ends one.
+    Transaction,
 }
 
 impl Words {
     fn see(&mut self, token: Token, text: &str) {
         match token {
-            Token::Semicolon => self.inside = false,
+            Token::Semicolon => self.end(),
             Token::Word => {
                 if !std::mem::replace(&mut self.inside, true) {
                     self.begin(text);
                 }
-                // ROLLBACK TO a savepoint ends nothing.
-                if self.statements == 1 && is(text, &["TO"]) {
-                    self.control = Control::None;
-                }
+                self.rollback &= !is(text, &["TO"]);
+                self.body |=
+                    self.creates && is(text, &["TRIGGER", "PROCEDURE", "FUNCTION", "EVENT"]);
+                self.temporary |= is(text, &["TEMP", "TEMPORARY"]);
                 self.changes_rows |= is(text, &["INSERT", "UPDATE", "DELETE", "REPLACE"]);
-                self.only_for_writer |= is(
-                    text,
-                    &["last_insert_rowid", "changes", "total_changes", "temp", "temporary"],
-                );
+                self.only_for_writer |=
+                    is(text, &["last_insert_rowid", "changes", "total_changes"]);
             }
             Token::Param(_) | Token::QuestionMark | Token::Other => {}
         }
@@ -194,30 +204,46 @@ impl Words {
     fn begin(&mut self, word: &str) {
         self.statements += 1;
         self.reads = self.statements == 1 && is(word, &["SELECT", "WITH", "VALUES", "EXPLAIN"]);
+        self.creates = is(word, &["CREATE"]);
         self.changes_schema |= is(word, &["CREATE", "ALTER", "DROP", "RENAME", "ATTACH", "DETACH"]);
-        let controls = is(word, &["BEGIN", "START", "COMMIT", "END", "ROLLBACK", "ABORT"]);
-        let savepoint = is(word, &["SAVEPOINT"]);
-        self.may_control |= controls || savepoint;
-        if self.statements == 1 {
-            self.control = match (controls, savepoint) {
-                (true, _) => Control::Transaction,
-                (_, true) => Control::Savepoint,
-                _ => Control::None,
-            };
+        self.commits |= is(word, &["TRUNCATE", "LOCK", "UNLOCK", "GRANT", "REVOKE"]);
+        let (controls, savepoint) =
+            (is(word, &["BEGIN", "START", "COMMIT", "END", "ABORT"]), is(word, &["SAVEPOINT"]));
+        self.rollback = is(word, &["ROLLBACK"]);
+        self.may_control |= controls || savepoint || self.rollback;
+        if controls && !self.body {
+            self.control = Control::Transaction;
+        } else if savepoint {
+            self.control = self.control.max(Control::Savepoint);
         }
     }
 
-    fn known(&self, sql: &str, params: usize, positional: Option<(Arc<str>, Vec<usize>)>) -> Text {
+    fn end(&mut self) {
+        self.inside = false;
+        if std::mem::take(&mut self.rollback) && !self.body {
+            self.control = Control::Transaction;
+        }
+    }
+
+    fn known(
+        mut self,
+        sql: &str,
+        params: usize,
+        positional: Option<(Arc<str>, Vec<usize>)>,
+    ) -> Text {
+        self.end();
+        let lasting = self.changes_schema && !self.temporary;
         Text {
             id: SqlId::of(sql),
             params,
             positional,
             only_reads: self.reads
-                && !self.changes_rows
-                && !self.changes_schema
-                && !self.only_for_writer,
+                && self.statements == 1
+                && !(self.changes_rows || self.only_for_writer || self.temporary),
             changes_rows: self.changes_rows,
-            changes_schema: self.changes_schema,
+            changes_schema: lasting,
+            commits: lasting || self.commits,
+            is_empty: self.statements == 0,
             control: self.control,
             may_control: self.may_control,
             keep: sql.len() <= KEPT_BYTES_MAX,
@@ -230,16 +256,19 @@ fn is(word: &str, any_of: &[&str]) -> bool {
 }
 
 impl Text {
-    /// Refuses what would begin or end a transaction behind the pool's back.
-    pub(crate) fn check_control(&self, in_transaction: bool) -> Result<()> {
-        match self.control {
-            Control::None => Ok(()),
-            Control::Savepoint if in_transaction => Ok(()),
-            Control::Transaction | Control::Savepoint => Err(Error::new(
-                Code::TxControl,
-                "a transaction is begun and ended by db.transaction() alone",
-            )),
-        }
+    /// Refuses what would begin or end a transaction behind the pool's back. Errors: TX-006.
+    pub(crate) fn check_control(&self, engine: Engine, in_transaction: bool) -> Result<()> {
+        let what = match self.control {
+            Control::Transaction => "a transaction is begun and ended by db.transaction() alone",
+            Control::Savepoint if !in_transaction => {
+                "a savepoint is set inside db.transaction() alone"
+            }
+            _ if engine == Engine::MySql && in_transaction && self.commits => {
+                "MySQL would commit the open transaction before this statement"
+            }
+            Control::None | Control::Savepoint => return Ok(()),
+        };
+        Err(Error::new(Code::TxControl, what))
     }
 }
 

@@ -57,6 +57,26 @@ fn only_sure_reads_are_reads() {
     assert!(!reads(""));
 }
 
+#[test]
+fn what_begins_or_ends_a_transaction_is_found() {
+    let control = |sql| text(sql, Engine::Sqlite).control;
+    for sql in ["BEGIN", "commit;", "SELECT 1; ROLLBACK", "x; end", "ROLLBACK; SELECT * FROM a TO"]
+    {
+        assert_eq!(control(sql), Control::Transaction, "{sql}");
+    }
+    assert_eq!(control("SELECT 1; SAVEPOINT a"), Control::Savepoint);
+    for sql in [
+        "ROLLBACK TO a",
+        "ROLLBACK TO SAVEPOINT a; SELECT 1",
+        "RELEASE SAVEPOINT a",
+        "SELECT 'BEGIN' AS \"COMMIT\"",
+        "SELECT CASE WHEN 1 THEN 2 END",
+        "CREATE TRIGGER t AFTER INSERT ON a BEGIN UPDATE b SET c = 1; SELECT 1; END",
+    ] {
+        assert_eq!(control(sql), Control::None, "{sql}");
+    }
+}
+
 proptest! {
     #[test]
     fn any_text_ends_and_spans_cover_it(sql in "[a$0-9'\"`\\\\/*#?\\[\\]\n -]{0,60}|\\PC{0,40}") {

@@ -10,6 +10,7 @@ on_every_engine!(
     a_null_names_its_column,
     a_check_names_its_constraint,
     wrong_sql_shows_its_place,
+    an_empty_statement_is_told,
     an_unknown_table_or_column_is_told,
     a_wrong_number_of_values_is_told,
     a_missing_column_is_told,
@@ -120,6 +121,13 @@ async fn wrong_sql_shows_its_place(db: Db) {
     assert_eq!(error.code(), Code::Syntax, "{error:?}");
     assert!(error.report().contains("line 2, column 8"), "{}", error.report());
     assert!(error.report().contains("errors.rs:"), "{}", error.report());
+}
+
+async fn an_empty_statement_is_told(db: Db) {
+    for sql in ["", " ", "-- nothing"] {
+        assert_eq!(db.query(sql).execute().await.unwrap_err().code(), Code::Syntax, "{sql:?}");
+    }
+    db.query("SELECT 1").execute().await.unwrap();
 }
 
 async fn an_unknown_table_or_column_is_told(db: Db) {

@@ -27,6 +27,8 @@ on_every_engine!(
     a_swallowed_deadlock_does_not_commit_the_rest,
     a_transaction_by_text_is_refused,
     what_a_script_leaves_open_is_rolled_back,
+    a_rollback_by_the_engine_is_noticed,
+    a_schema_change_in_a_transaction_is_seen_by_all_after_it,
     a_swallowed_bulk_insert_does_not_commit_by_half,
     an_abandoned_transaction_gives_its_connection_back_while_statements_queue,
     thirty_two_workers_keep_the_sum,
@@ -344,11 +346,20 @@ async fn a_swallowed_deadlock_does_not_commit_the_rest(db: Db) {
 
 async fn a_transaction_by_text_is_refused(db: Db) {
     accounts(&db, 1).await;
-    for sql in ["BEGIN", " /* x */ commit", "ROLLBACK", "SAVEPOINT a", "START TRANSACTION"] {
+    for sql in [
+        "BEGIN",
+        " /* x */ commit",
+        "ROLLBACK",
+        "SAVEPOINT a",
+        "START TRANSACTION",
+        "UPDATE accounts SET balance = 1; BEGIN",
+    ] {
         assert_eq!(db.query(sql).execute().await.unwrap_err().code(), Code::TxControl, "{sql}");
     }
     db.transaction(|tx| async move {
         assert_eq!(tx.query("COMMIT").execute().await.unwrap_err().code(), Code::TxControl);
+        let hidden = "UPDATE accounts SET balance = 1; COMMIT; SELECT 1";
+        assert_eq!(tx.script(hidden).await.unwrap_err().code(), Code::TxControl);
         add(&tx, 0, 1).await?;
         tx.query("SAVEPOINT a").execute().await?;
         add(&tx, 0, 1).await?;
@@ -409,4 +420,60 @@ async fn an_abandoned_transaction_gives_its_connection_back_while_statements_que
     all_back(&db).await;
     assert_eq!(balance(&db, 0).await, 1000);
     drop(kept);
+}
+
+/// Where the engine ends the transaction by itself, nothing that follows commits by itself.
+async fn a_rollback_by_the_engine_is_noticed(db: Db) {
+    accounts(&db, 2).await;
+    match db.engine() {
+        Engine::Sqlite => {
+            let outcome = db
+                .transaction(|tx| async move {
+                    add(&tx, 0, 1).await?;
+                    let ends = "INSERT OR ROLLBACK INTO accounts (id, balance) VALUES (1, 1)";
+                    assert_eq!(tx.query(ends).execute().await.unwrap_err().code(), Code::Unique);
+                    assert_eq!(add(&tx, 0, 50).await.unwrap_err().code(), Code::TxRollbackOnly);
+                    Ok(())
+                })
+                .await;
+            assert_eq!(outcome.unwrap_err().code(), Code::TxRollbackOnly);
+        }
+        Engine::MySql => {
+            let outcome: Result<()> = db
+                .transaction(|tx| async move {
+                    add(&tx, 0, 1).await?;
+                    tx.query("CREATE TABLE log (id BIGINT)").execute().await?;
+                    Ok(())
+                })
+                .await;
+            assert_eq!(outcome.unwrap_err().code(), Code::TxControl, "it would commit half");
+        }
+        Engine::Postgres => {}
+    }
+    assert_eq!(balance(&db, 0).await, 1000);
+}
+
+async fn a_schema_change_in_a_transaction_is_seen_by_all_after_it(db: Db) {
+    if db.engine() == Engine::MySql {
+        return;
+    }
+    db.script("CREATE TABLE c (a BIGINT NOT NULL)").await.unwrap();
+    db.query("INSERT INTO c (a) VALUES (1)").execute().await.unwrap();
+    let outer = db.clone();
+    db.transaction(|tx| {
+        let outer = outer.clone();
+        async move {
+            tx.query("ALTER TABLE c ADD COLUMN b BIGINT").execute().await?;
+            if tx.engine() == Engine::Sqlite {
+                // Prepares the old table anew, while the change is not yet committed.
+                assert_eq!(outer.query("SELECT * FROM c").rows().await?[0].columns(), ["a"]);
+            }
+            Ok(())
+        }
+    })
+    .await
+    .unwrap();
+    for _ in 0..20 {
+        assert_eq!(db.query("SELECT * FROM c").rows().await.unwrap()[0].columns(), ["a", "b"]);
+    }
 }
