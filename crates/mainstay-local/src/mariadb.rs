@@ -43,7 +43,7 @@ impl MariaDb {
         let port = options.tcp_password.as_ref().map(|_| free_port()).transpose()?;
         let socket = folder.run.join("mariadb.sock");
         let command = command(options, &folder, &socket, port, account)?;
-        let mut process = Watched::spawn(&command, "TERM", &folder.log, account)?;
+        let mut process = Watched::spawn(&command, "TERM", &folder, options.temporary, account)?;
         wait_ready(&folder, &mut process, || answers(&socket, account))?;
         Ok(Server { folder, process: Some(process), socket, port, user: USER.to_owned() })
     }

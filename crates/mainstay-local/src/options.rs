@@ -14,6 +14,8 @@ pub struct Options {
     /// Whether a commit survives a crash of the machine. `false` is for tests: several times
     /// faster, and the data may be lost with the machine (not with the process).
     pub durable: bool,
+    /// Whether the folder is emptied after the server's end. Default false.
+    pub temporary: bool,
     /// Further settings, `name=value`, in the server's own words.
     pub settings: Vec<String>,
 }
@@ -37,6 +39,7 @@ impl Options {
             tcp_password: None,
             tls: None,
             durable: true,
+            temporary: false,
             settings: Vec::new(),
         }
     }

@@ -45,7 +45,7 @@ impl Postgres {
         }
         let port = options.tcp_password.as_ref().map(|_| free_port()).transpose()?;
         let command = command(options, &folder, port, account)?;
-        let mut process = Watched::spawn(&command, "INT", &folder.log, account)?;
+        let mut process = Watched::spawn(&command, "INT", &folder, options.temporary, account)?;
         let name = port.unwrap_or(SOCKET_PORT);
         wait_ready(&folder, &mut process, || answers(&folder.run, name, account))?;
         let socket = folder.run.join(format!(".s.PGSQL.{name}"));

@@ -6,7 +6,6 @@
 
 use std::fs::File;
 use std::io::Write;
-use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -14,12 +13,14 @@ use mainstay_core::clock::Clock;
 use mainstay_core::{Code, Error, Result};
 
 use crate::account::Account;
+use crate::folder::Folder;
 
-/// `$1` is the signal that stops the server, the rest its command. The shell ends when the server
+/// `$1` is the signal that stops the server, `$2` a folder to remove after it or nothing, the rest its
+/// command. The shell ends when the server
 /// does; a second one waits on the pipe, and is ended with it. Each is there until the other has done
 /// with it, so that no number is signalled that is another process's by then. A child of a shell ignores SIGINT unless it says otherwise, as
 /// database servers do.
-const WATCHER: &str = r#"signal=$1; shift
+const WATCHER: &str = r#"signal=$1; temporary=$2; shift 2
 trap "" INT TERM HUP
 exec 3<&0
 "$@" </dev/null 3<&- &
@@ -29,6 +30,7 @@ reader=$!
 wait "$child"
 status=$?
 kill -s KILL "$reader" 2>/dev/null
+[ -n "$temporary" ] && rm -rf "$temporary" 2>/dev/null
 exit $status"#;
 
 /// A running server and the shell that watches over it.
@@ -38,20 +40,24 @@ pub(crate) struct Watched {
 }
 
 impl Watched {
+    /// Starts `command`, to be stopped with `signal`. `temporary` is removed after its end.
     pub(crate) fn spawn(
         command: &[String],
         signal: &str,
-        log: &Path,
+        folder: &Folder,
+        temporary: bool,
         account: Account,
     ) -> Result<Self> {
         use std::os::unix::process::CommandExt;
+        let log = &folder.log;
         let failed = |e: std::io::Error| {
             Error::new(Code::LocalStart, format!("{} did not start", command[0])).cause(e)
         };
         let out = File::options().create(true).append(true).open(log).map_err(failed)?;
         account.own(log)?;
         let mut shell = Command::new("/bin/sh");
-        shell.args(["-c", WATCHER, "watcher", signal]).args(command);
+        shell.args(["-c", WATCHER, "watcher", signal]);
+        shell.arg(if temporary { folder.root.as_os_str() } else { "".as_ref() }).args(command);
         // A group of its own, so that a Ctrl-C at our terminal does not reach the server.
         shell.process_group(0).current_dir("/");
         shell.stdin(Stdio::piped()).stdout(out.try_clone().map_err(failed)?).stderr(out);

@@ -66,6 +66,7 @@ impl Rig {
             tcp_password: Some(password.clone()),
             tls: Some(tls.clone()),
             durable,
+            temporary: true,
             settings: settings.iter().map(|s| (*s).to_owned()).collect(),
             ..Options::new(scratch.path().join(name))
         };
