@@ -99,6 +99,7 @@ fn from_server(error: &dyn sqlx::error::DatabaseError, sql: Option<&str>) -> Err
 
 /// Whether the connection is in step with the server after `error`: it was an answer, and not the
 /// server's farewell, nor one that each further use of this connection would get again.
+#[allow(clippy::match_like_matches_macro, reason = "so it is with one engine alone")]
 pub(crate) fn leaves_connection_usable(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Database(error) => {
@@ -110,6 +111,8 @@ pub(crate) fn leaves_connection_usable(error: &sqlx::Error) -> bool {
             if let Some(error) = error.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>() {
                 return mysql::leaves_connection_usable(error);
             }
+            // SQLite has no session that an error could end.
+            let _ = error;
             true
         }
         sqlx::Error::Encode(_)
