@@ -79,14 +79,7 @@ macro_rules! executor {
                     let allowed = text.check_control(db.engine(), db.in_transaction());
                     record.check(allowed, place).map_err(into_driver)?;
                     let held = db.hold(text.only_reads, false, place).await;
-                    let mut hold = match held {
-                        Ok(hold) => hold,
-                        Err(error) => {
-                            record.failed(&error);
-                            Err(into_driver(error))?;
-                            return;
-                        }
-                    };
+                    let mut hold = record.check(held, place).map_err(into_driver)?;
                     record.started(hold.id());
                     hold.mark(&text);
                     let _ran = Ran::new(db, &text);

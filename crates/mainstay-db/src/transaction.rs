@@ -290,7 +290,7 @@ impl<'a> Run<'a> {
                 self.commit(lease).await.map(|()| value).map_err(|e| e.at(self.place))
             }
             (Err(error), Some(lease)) => {
-                rollback(lease).await;
+                self.rollback(lease).await;
                 Err(error)
             }
             (Ok(_), None) => {
@@ -311,7 +311,7 @@ impl<'a> Run<'a> {
 
     async fn commit(&self, mut lease: Lease<Driver>) -> Result<()> {
         if let Some(place) = self.open.rollback_only.get() {
-            rollback(lease).await;
+            self.rollback(lease).await;
             return Err(Error::new(
                 Code::TxRollbackOnly,
                 "the transaction was rolled back, not committed",
@@ -323,11 +323,11 @@ impl<'a> Run<'a> {
         if lease.state.activity != Activity::Idle
             && let Err(error) = self.db.settle(&mut lease).await
         {
-            rollback(lease).await;
+            self.rollback(lease).await;
             return Err(error);
         }
         if lease.is_aborted().await {
-            rollback(lease).await;
+            self.rollback(lease).await;
             return Err(Error::new(Code::TxRollbackOnly, "the transaction was rolled back, not committed")
                 .why("a statement in it failed so that the whole was given up, and its error was swallowed"));
         }
@@ -337,8 +337,18 @@ impl<'a> Run<'a> {
             return Err(Error::new(Code::TxAmbiguous, "the answer to COMMIT was lost").cause(error));
         }
         // Most servers have rolled back themselves; one more ROLLBACK makes sure of all.
-        rollback(lease).await;
+        self.rollback(lease).await;
         Err(from_driver(error, Some("COMMIT")))
+    }
+
+    /// Rolls back at once where the connection is free for it and answers; else the pool sees to it.
+    /// Either way within the pool's bound for that.
+    async fn rollback(&self, mut lease: Lease<Driver>) {
+        if !lease.state.broken && lease.state.activity == Activity::Idle {
+            let shared = &self.db.shared;
+            // If it fails, the connection comes back as one with an open transaction.
+            shared.clock.timeout(shared.options.recover_timeout, lease.rollback()).await;
+        }
     }
 
     fn tell(&mut self, committed: bool, outcome: Outcome<'_>) {
@@ -370,13 +380,5 @@ impl Drop for Run<'_> {
             self.open.abandon();
             self.tell(false, Outcome::Cancelled);
         }
-    }
-}
-
-/// Rolls back at once where the connection is free for it; else the pool does, within its bound.
-async fn rollback(mut lease: Lease<Driver>) {
-    if !lease.state.broken && lease.state.activity == Activity::Idle {
-        // If it fails, the connection comes back as one with an open transaction.
-        let _ = lease.rollback().await;
     }
 }
