@@ -2,6 +2,7 @@
 //! `bench/results/NAME.json`. Run it through xtask: that starts the servers.
 
 mod db;
+mod pool;
 mod report;
 mod servers;
 mod shop;
@@ -14,8 +15,9 @@ async fn main() -> ExitCode {
     let name = std::env::args().nth(1).unwrap_or_default();
     let cases = match name.as_str() {
         "db" => db::run().await,
+        "pool" => pool::run().await,
         other => {
-            eprintln!("there is no benchmark `{other}`; there is: db");
+            eprintln!("there is no benchmark `{other}`; there are: db, pool");
             return ExitCode::FAILURE;
         }
     };

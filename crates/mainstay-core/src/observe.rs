@@ -23,6 +23,13 @@ pub trait Subscriber: Send + Sync + 'static {
     fn checkout(&self, _event: &Checkout<'_>) {}
     /// A transaction ended.
     fn transaction(&self, _event: &Transaction<'_>) {}
+    /// A connection was opened, could not be, was handed out or removed. When it comes back, that
+    /// is a [`checkout`](Self::checkout).
+    fn connection(&self, _event: &Connection<'_>) {}
+    /// A connection is held in a way that is most likely a mistake.
+    fn hold(&self, _event: &Hold<'_>) {}
+    /// How a pool stands, about once a second.
+    fn pool(&self, _event: &Pool<'_>) {}
 }
 
 /// How a piece of work ended.
@@ -110,6 +117,138 @@ pub struct Checkout<'a> {
     pub held: Duration,
     /// `Failed` if none could be had, `Cancelled` if the wait was dropped.
     pub outcome: Outcome<'a>,
+}
+
+/// What happened to a connection of a pool.
+#[derive(Clone, Copy, Debug)]
+pub struct Connection<'a> {
+    /// The pool's name.
+    pub pool: &'a str,
+    /// The connection; `None` if there is none.
+    pub connection: Option<u64>,
+    /// What happened.
+    pub change: Change<'a>,
+}
+
+/// What happened to a connection.
+#[derive(Clone, Copy, Debug)]
+pub enum Change<'a> {
+    /// It was opened.
+    Opened {
+        /// How long that took.
+        took: Duration,
+    },
+    /// It could not be opened.
+    OpenFailed {
+        /// Why.
+        error: &'a Error,
+        /// How long that took.
+        took: Duration,
+    },
+    /// It was handed out.
+    Acquired {
+        /// Where the program asked for it.
+        place: Place,
+        /// The request or job it is for.
+        scope: Option<&'a Scope>,
+        /// From the call until it was there.
+        wait: Duration,
+    },
+    /// It is the pool's no more.
+    Removed {
+        /// Why.
+        why: Removal,
+        /// How long it was open.
+        age: Duration,
+    },
+}
+
+/// Why a pool gave a connection up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Removal {
+    /// Its last user left it beyond repair.
+    Broken,
+    /// It did not become clean within its bound.
+    NotRecovered,
+    /// It did not answer when it was asked.
+    NoAnswer,
+    /// Its lifetime is over.
+    Expired,
+    /// It was idle for too long.
+    Idle,
+    /// The pool was made smaller.
+    Surplus,
+    /// The pool was cleared, as after a failover.
+    Cleared,
+    /// The pool was closed.
+    Closed,
+}
+
+impl Removal {
+    /// As metrics call it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Removal::Broken => "broken",
+            Removal::NotRecovered => "not_recovered",
+            Removal::NoAnswer => "no_answer",
+            Removal::Expired => "expired",
+            Removal::Idle => "idle",
+            Removal::Surplus => "surplus",
+            Removal::Cleared => "cleared",
+            Removal::Closed => "closed",
+        }
+    }
+}
+
+/// A connection that is held as it should not be.
+#[derive(Clone, Copy, Debug)]
+pub struct Hold<'a> {
+    /// The pool's name.
+    pub pool: &'a str,
+    /// What is wrong with it.
+    pub kind: HoldKind,
+    /// The connection.
+    pub connection: u64,
+    /// Where the program asked for it.
+    pub place: Place,
+    /// The request or job it is for.
+    pub scope: Option<&'a Scope>,
+    /// How long it has been held.
+    pub held: Duration,
+    /// Where the same task asked for a second one.
+    pub second: Option<Place>,
+    /// The whole story, with code and fix.
+    pub report: &'a Error,
+}
+
+/// What is wrong with how a connection is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum HoldKind {
+    /// POOL-007: held, and not used for the threshold.
+    Leak,
+    /// POOL-008: what was reported as a leak came back.
+    LeakReturned,
+    /// POOL-009: its holder asks for a second one.
+    Nested,
+}
+
+/// How a pool stands.
+#[derive(Clone, Copy, Debug)]
+pub struct Pool<'a> {
+    /// The pool's name.
+    pub pool: &'a str,
+    /// Connections that it may have.
+    pub max_size: usize,
+    /// Idle connections that it keeps ready.
+    pub min_idle: usize,
+    /// Idle.
+    pub idle: usize,
+    /// Out, or being put right.
+    pub in_use: usize,
+    /// Being opened.
+    pub connecting: usize,
+    /// Callers that wait.
+    pub waiting: usize,
 }
 
 /// One transaction, told when it ended.
@@ -200,6 +339,21 @@ impl Observer {
     /// Tells of a transaction.
     pub fn transaction(&self, event: &Transaction<'_>) {
         self.each(|s| s.transaction(event));
+    }
+
+    /// Tells of a change of a connection.
+    pub fn connection(&self, event: &Connection<'_>) {
+        self.each(|s| s.connection(event));
+    }
+
+    /// Tells of a suspicious hold.
+    pub fn hold(&self, event: &Hold<'_>) {
+        self.each(|s| s.hold(event));
+    }
+
+    /// Tells how a pool stands.
+    pub fn pool(&self, event: &Pool<'_>) {
+        self.each(|s| s.pool(event));
     }
 
     fn each(&self, tell: impl Fn(&dyn Subscriber)) {

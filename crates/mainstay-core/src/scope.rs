@@ -24,6 +24,18 @@ pub enum Kind {
     Job,
 }
 
+/// Who is refused first when there is too much to do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Priority {
+    /// Can wait for another day: refused as soon as there is too much.
+    Low,
+    /// Refused when it has waited for too long to be of use.
+    #[default]
+    Normal,
+    /// Never refused for load: logins, payments, health.
+    High,
+}
+
 /// A request or job. Cheap to clone.
 ///
 /// ```
@@ -45,19 +57,35 @@ struct Inner {
     kind: Kind,
     name: Cow<'static, str>,
     deadline: Option<Instant>,
+    priority: Priority,
 }
 
 impl Scope {
     /// A new scope: `name` is the route or the job's name, never anything that differs per call.
     pub fn new(kind: Kind, name: impl Into<Cow<'static, str>>) -> Self {
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::new(Inner { id, kind, name: name.into(), deadline: None }))
+        Self(Arc::new(Inner {
+            id,
+            kind,
+            name: name.into(),
+            deadline: None,
+            priority: Priority::default(),
+        }))
     }
 
     /// The same scope with a time by which its work must be done.
     pub fn with_deadline(self, deadline: Instant) -> Self {
-        let Inner { id, kind, name, .. } = &*self.0;
-        Self(Arc::new(Inner { id: *id, kind: *kind, name: name.clone(), deadline: Some(deadline) }))
+        Self(Arc::new(Inner { deadline: Some(deadline), ..self.copied() }))
+    }
+
+    /// The same scope with another priority than [`Priority::Normal`].
+    pub fn with_priority(self, priority: Priority) -> Self {
+        Self(Arc::new(Inner { priority, ..self.copied() }))
+    }
+
+    fn copied(&self) -> Inner {
+        let Inner { id, kind, ref name, deadline, priority } = *self.0;
+        Inner { id, kind, name: name.clone(), deadline, priority }
     }
 
     /// Runs `work` inside this scope.
@@ -88,5 +116,10 @@ impl Scope {
     /// The time by which its work must be done.
     pub fn deadline(&self) -> Option<Instant> {
         self.0.deadline
+    }
+
+    /// Who is refused first.
+    pub fn priority(&self) -> Priority {
+        self.0.priority
     }
 }

@@ -119,6 +119,8 @@ impl Db {
             in_use: main.in_use + readers.in_use,
             connecting: main.connecting + readers.connecting,
             waiting: main.waiting + readers.waiting,
+            suspended: main.suspended || readers.suspended,
+            closed: main.closed,
         }
     }
 

@@ -3,55 +3,112 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use mainstay_core::observe::{Checkout, Outcome};
-use mainstay_core::scope::Scope;
+use mainstay_core::clock::Tick;
+use mainstay_core::observe::{Change, Checkout, Outcome, Removal};
+use mainstay_core::scope::{Priority, Scope};
 use mainstay_core::{Error, Place, Result};
 
-use crate::core::{Given, Got, Holder, Live};
-use crate::lease::{Lease, Terms};
+use crate::core::{Given, Got};
+use crate::holder::{Doing, Holder};
+use crate::lease::Lease;
 use crate::manage::Manage;
-use crate::pool::Shared;
-use crate::waiters::Key;
-use crate::{report, tend};
+use crate::nested::Asker;
+use crate::shared::Shared;
+use crate::slots::Popped;
+use crate::waiters::{Key, Ticket};
+use crate::{leak, report, tend};
+
+/// Who asks, and from where.
+pub(crate) struct Ask {
+    pub(crate) place: Place,
+    pub(crate) scope: Option<Scope>,
+    pub(crate) asker: Asker,
+}
+
+/// Whether a connection may be handed out.
+enum Verdict {
+    Ready,
+    /// It lay idle for so long that it is asked first.
+    Stale,
+    Over(Removal),
+}
 
 pub(crate) async fn acquire<M: Manage>(shared: &Arc<Shared<M>>, place: Place) -> Result<Lease<M>> {
+    let ask = Ask { place, scope: Scope::current(), asker: Asker::current() };
+    leak::check_nested(shared, ask.asker, place, ask.scope.as_ref());
+    let mut had = None;
+    if let Popped::Slot(slot) = shared.hub.slots.pop() {
+        let (lease, verdict) = hold(shared, slot, &ask, shared.now(), Duration::ZERO);
+        if matches!(verdict, Verdict::Ready) {
+            return Ok(hand_out(shared, lease, &ask, Duration::ZERO));
+        }
+        had = Some((lease, verdict));
+    }
+    // Boxed, so that the futures of all who never wait stay small.
+    Box::pin(wait(shared, ask, had)).await
+}
+
+/// As [`acquire`], where there is something to wait for.
+async fn wait<M: Manage>(
+    shared: &Arc<Shared<M>>,
+    ask: Ask,
+    had: Option<(Lease<M>, Verdict)>,
+) -> Result<Lease<M>> {
     let begun = shared.clock.now();
-    let scope = Scope::current();
-    let mut report = Unserved { shared, place, scope: scope.as_ref(), begun, told: false };
-    match serve(shared, place, scope.as_ref(), begun).await {
-        Ok(lease) => {
-            report.told = true;
-            drop(report);
-            Ok(lease)
+    let mut unserved = Unserved { shared, ask: &ask, begun, told: false };
+    match serve(shared, &ask, begun, had).await {
+        Ok((lease, wait)) => {
+            unserved.told = true;
+            shared.tallies.waited(wait);
+            Ok(hand_out(shared, lease, &ask, wait))
         }
         Err(error) => {
-            report.tell(Outcome::Failed(&error));
+            unserved.tell(Outcome::Failed(&error));
             Err(error)
         }
     }
 }
 
+fn hand_out<M: Manage>(
+    shared: &Shared<M>,
+    mut lease: Lease<M>,
+    ask: &Ask,
+    wait: Duration,
+) -> Lease<M> {
+    lease.live_mut().handed_out = true;
+    if shared.observer.is_active() {
+        let change = Change::Acquired { place: ask.place, scope: ask.scope.as_ref(), wait };
+        shared.tell(Some(lease.id()), change);
+    }
+    lease
+}
+
+/// The wait, and the check of what it gives or what was `had` before, until one is good.
 async fn serve<M: Manage>(
     shared: &Arc<Shared<M>>,
-    place: Place,
-    scope: Option<&Scope>,
+    ask: &Ask,
     begun: Instant,
-) -> Result<Lease<M>> {
+    mut had: Option<(Lease<M>, Verdict)>,
+) -> Result<(Lease<M>, Duration)> {
     let limit = begun + shared.options.acquire_timeout;
-    let deadline = scope.and_then(Scope::deadline).map_or(limit, |d| d.min(limit));
-    let mut again = false;
+    let deadline = ask.scope.as_ref().and_then(Scope::deadline).map_or(limit, |d| d.min(limit));
+    let priority = ask.scope.as_ref().map_or(Priority::Normal, Scope::priority);
+    let ticket = Ticket { asked: begun.into(), priority };
+    let (mut again, mut now) = (false, begun);
     loop {
-        let (live, now) = next(shared, begun, deadline, again)
-            .await
-            .map_err(|r| report::refused(shared, r, place, begun))?;
-        let terms = Terms { place, scope: scope.cloned(), since: now, wait: now - begun };
-        // From here on it is a lease, so that a drop at the await below returns it.
-        if let Some(lease) = vet(shared, live, terms, deadline).await {
-            return Ok(lease);
+        if let Some((lease, verdict)) = had.take() {
+            if let Some(lease) = vet(shared, lease, verdict, deadline).await {
+                return Ok((lease, now - begun));
+            }
+            (again, now) = (true, shared.clock.now());
         }
-        again = true;
+        let slot = next(shared, ticket, now, deadline, again)
+            .await
+            .map_err(|refused| report::refused(shared, refused, ask, begun.into()))?;
+        now = shared.clock.now();
+        had = Some(hold(shared, slot, ask, now.into(), now - begun));
     }
 }
 
@@ -60,116 +117,140 @@ pub(crate) enum Refused {
     TimedOut,
     Down(Arc<Error>),
     Full,
+    Shed,
     Closed,
 }
 
-/// The next connection for this caller, and the time it was had. The clock is read again only
-/// where time can have passed.
+/// The slot of the next connection for this caller.
 async fn next<M: Manage>(
     shared: &Arc<Shared<M>>,
-    begun: Instant,
+    ticket: Ticket,
+    now: Instant,
     deadline: Instant,
     again: bool,
-) -> Result<(Live<M::Connection>, Instant), Refused> {
-    let now = if again { shared.clock.now() } else { begun };
+) -> Result<u32, Refused> {
     if now > deadline {
         return Err(Refused::TimedOut);
     }
-    let key = {
-        let mut core = shared.lock();
-        match core.acquire(&shared.options, now, again) {
-            Got::Now(live) => return Ok((live, now)),
-            Got::Wait(key) => key,
-            Got::Down(error) => return Err(Refused::Down(error)),
-            Got::Full => return Err(Refused::Full),
-            Got::Closed => return Err(Refused::Closed),
-        }
-    };
-    let wait = Wait { shared, key: Some(key) };
-    tend::connect_as_needed(shared, now);
-    match shared.clock.timeout_at(deadline, wait).await {
-        Some(Given::Connection(live)) => Ok((live, shared.clock.now())),
-        Some(Given::Down(error)) => Err(Refused::Down(error)),
-        Some(Given::Closed) => Err(Refused::Closed),
-        None => Err(Refused::TimedOut),
-    }
+    let wait = Wait { shared, ticket, now: now.into(), again, key: None };
+    shared.clock.timeout_at(deadline, wait).await.unwrap_or(Err(Refused::TimedOut))
 }
 
-/// Hands a connection out if it is neither expired nor, after a long idle time, dead.
+/// From here on the connection of `slot` is held by `ask`, and comes back by a drop.
+fn hold<M: Manage>(
+    shared: &Arc<Shared<M>>,
+    slot: u32,
+    ask: &Ask,
+    now: Tick,
+    wait: Duration,
+) -> (Lease<M>, Verdict) {
+    let mut cell = shared.hub.slots.lock(slot);
+    let live = cell.live.take().expect("what is idle or given is in its slot");
+    let home = Arc::clone(cell.home.as_ref().expect("an open connection has a way home"));
+    cell.holder = Some(Holder {
+        place: ask.place,
+        scope: ask.scope.clone(),
+        asker: ask.asker,
+        since: now,
+        wait,
+        doing: Doing::default(),
+        leak_told: false,
+    });
+    drop(cell);
+    shared.askers.enter(ask.asker, slot);
+    let verdict = match shared.is_over(&live, now) {
+        Some(why) => Verdict::Over(why),
+        None if now.since(live.answered) > shared.options.validate_after => Verdict::Stale,
+        None => Verdict::Ready,
+    };
+    (Lease::new(live, home), verdict)
+}
+
+/// The connection if it is good. Dropped at the await, the connection comes back as it is, with the
+/// question under way.
 async fn vet<M: Manage>(
     shared: &Arc<Shared<M>>,
-    live: Live<M::Connection>,
-    terms: Terms,
+    mut lease: Lease<M>,
+    verdict: Verdict,
     deadline: Instant,
 ) -> Option<Lease<M>> {
-    let now = terms.since;
-    if live.expires.is_some_and(|at| at <= now) {
-        shared.retire(live, now);
-        return None;
+    match verdict {
+        Verdict::Ready => return Some(lease),
+        Verdict::Over(why) => {
+            lease.remove(why, shared.exact());
+            return None;
+        }
+        Verdict::Stale => {}
     }
-    let stale = now.saturating_duration_since(live.idle_since) > shared.options.validate_after;
-    shared
-        .lock()
-        .hold(&live, Holder { place: terms.place, scope: terms.scope.clone(), since: terms.since });
-    if !stale {
-        return Some(Lease::new(Arc::clone(shared), live, terms));
-    }
-    let mut checked = Checked { shared, live: Some(live) };
-    let connection = &mut checked.live.as_mut()?.connection;
-    let answer = shared.manage.check(connection);
-    let limit = deadline.min(now + shared.options.validation_timeout);
+    let limit = deadline.min(shared.clock.now() + shared.options.validation_timeout);
+    let answer = shared.manage.check(&mut lease);
     let answer = shared.clock.timeout_at(limit, answer).await;
-    let live = checked.live.take()?;
-    match answer {
-        Some(Ok(())) => Some(Lease::new(Arc::clone(shared), live, terms)),
-        // Dead or silent.
-        Some(Err(_)) | None => {
-            shared.discard(live, shared.clock.now());
-            None
-        }
+    let now = shared.exact();
+    if let Some(Ok(())) = answer {
+        lease.live_mut().answered = now;
+        return Some(lease);
     }
+    // Dead or silent.
+    lease.remove(Removal::NoAnswer, now);
+    None
 }
 
-/// A connection being asked whether it answers. If the asker is dropped it comes back as it is,
-/// with the question under way.
-struct Checked<'a, M: Manage> {
-    shared: &'a Arc<Shared<M>>,
-    live: Option<Live<M::Connection>>,
-}
-
-impl<M: Manage> Drop for Checked<'_, M> {
-    fn drop(&mut self) {
-        if let Some(live) = self.live.take() {
-            self.shared.take_back(live, self.shared.clock.now());
-        }
-    }
-}
-
-/// A place in the queue, left when dropped.
+/// A place in the queue, taken at the first poll and left when dropped.
 struct Wait<'a, M: Manage> {
     shared: &'a Arc<Shared<M>>,
+    ticket: Ticket,
+    /// When it joins: it is polled at once.
+    now: Tick,
+    again: bool,
     key: Option<Key>,
 }
 
+impl<M: Manage> Wait<'_, M> {
+    fn join(&mut self, cx: &mut Context<'_>) -> Poll<Result<u32, Refused>> {
+        let (got, connects) = {
+            let mut core = self.shared.hub.lock();
+            let got = core.acquire(self.ticket, self.now, self.again, cx.waker());
+            (got, core.begin_connects(self.now))
+        };
+        tend::connect(self.shared, connects);
+        Poll::Ready(match got {
+            Got::Slot(slot) => Ok(slot),
+            Got::Wait(key) => {
+                self.key = Some(key);
+                return Poll::Pending;
+            }
+            Got::Down(error) => Err(Refused::Down(error)),
+            Got::Full => Err(Refused::Full),
+            Got::Shed => Err(Refused::Shed),
+            Got::Closed => Err(Refused::Closed),
+        })
+    }
+}
+
 impl<M: Manage> Future for Wait<'_, M> {
-    type Output = Given<M::Connection>;
+    type Output = Result<u32, Refused>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let key = self.key.expect("not polled after it was ready");
-        let given = self.shared.lock().waiters.poll(key, cx);
-        if given.is_ready() {
+        let Some(key) = self.key else { return self.join(cx) };
+        let given = self.shared.hub.lock().waiters.poll(key, cx);
+        given.map(|given| {
             self.key = None;
-        }
-        given
+            match given {
+                Given::Slot(slot) => Ok(slot),
+                Given::Down(error) => Err(Refused::Down(error)),
+                Given::Shed => Err(Refused::Shed),
+                Given::Closed => Err(Refused::Closed),
+            }
+        })
     }
 }
 
 impl<M: Manage> Drop for Wait<'_, M> {
     fn drop(&mut self) {
         let Some(key) = self.key.take() else { return };
-        let left = self.shared.lock().waiters.leave(key);
-        if let Some(Given::Connection(live)) = left {
-            self.shared.put(live, self.shared.clock.now());
+        let left = self.shared.hub.lock().waiters.leave(key);
+        if let Some(Given::Slot(slot)) = left {
+            self.shared.offer(slot, self.shared.exact());
         }
     }
 }
@@ -177,8 +258,7 @@ impl<M: Manage> Drop for Wait<'_, M> {
 /// Tells of a checkout that did not happen: in an error, or because its future was dropped.
 struct Unserved<'a, M: Manage> {
     shared: &'a Arc<Shared<M>>,
-    place: Place,
-    scope: Option<&'a Scope>,
+    ask: &'a Ask,
     begun: Instant,
     told: bool,
 }
@@ -190,10 +270,10 @@ impl<M: Manage> Unserved<'_, M> {
             self.shared.observer.checkout(&Checkout {
                 pool: &self.shared.name,
                 connection: None,
-                place: self.place,
-                scope: self.scope,
+                place: self.ask.place,
+                scope: self.ask.scope.as_ref(),
                 wait: self.shared.clock.now() - self.begun,
-                held: std::time::Duration::ZERO,
+                held: Duration::ZERO,
                 outcome,
             });
         }

@@ -1,230 +1,385 @@
-//! The state of a pool and its transitions: what is open, what is idle, who waits, who holds.
+//! The state of a pool and its transitions: how much is open, what is idle, who waits.
 //!
-//! Plain data under one lock. It awaits nothing, spawns nothing and wakes nobody itself: a
+//! What is idle can be taken and given back without the lock; all else is decided under it, with
+//! the gate of the idle ones shut. It awaits nothing, spawns nothing and wakes nobody itself: a
 //! transition returns what its caller must do when the lock has been let go.
 
-use std::sync::Arc;
+use std::ops::{Deref, DerefMut};
+use std::sync::{Arc, PoisonError};
 use std::task::Waker;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use mainstay_core::scope::Scope;
-use mainstay_core::{Error, Place};
+use mainstay_core::Error;
+use mainstay_core::clock::Tick;
 
 use crate::options::Options;
-use crate::waiters::{Key, Waiters};
+use crate::shed::Shedding;
+use crate::slots::{SLOTS_MAX, Slots};
+use crate::sync::{Mutex, MutexGuard};
+use crate::waiters::{Key, Ticket, Waiters};
 
 /// The first wait after a failed connect; it doubles up to [`BACKOFF_MAX`].
 const BACKOFF_MIN: Duration = Duration::from_millis(25);
 /// Short enough that a pool is back within a second of its database.
 const BACKOFF_MAX: Duration = Duration::from_millis(500);
-
-/// An open connection with what the pool knows of it.
-#[derive(Debug)]
-pub(crate) struct Live<C> {
-    pub(crate) connection: C,
-    pub(crate) id: u64,
-    /// Its place in [`Core::holders`].
-    slot: usize,
-    pub(crate) expires: Option<Instant>,
-    /// When it last came back.
-    pub(crate) idle_since: Instant,
-}
-
-/// Who has a connection.
-#[derive(Clone, Debug)]
-pub(crate) struct Holder {
-    pub(crate) place: Place,
-    pub(crate) scope: Option<Scope>,
-    pub(crate) since: Instant,
-}
+/// While connections come back, a second one is not opened beside the first before somebody has
+/// waited for this long: most bursts are over by then.
+const PATIENCE: Duration = Duration::from_millis(50);
 
 /// The last failure to connect.
 #[derive(Clone, Debug)]
 pub(crate) struct Failure {
     pub(crate) error: Arc<Error>,
     /// No connect is tried before.
-    pub(crate) until: Instant,
+    pub(crate) until: Tick,
     backoff: Duration,
+    /// Somebody has asked since, so that it is worth trying again.
+    pub(crate) asked: bool,
+    /// A task of the pool tries again by itself: nobody else need.
+    pub(crate) retrying: bool,
 }
 
 /// What a waiter gets.
 #[derive(Debug)]
-pub(crate) enum Given<C> {
-    Connection(Live<C>),
+pub(crate) enum Given {
+    /// A clean connection, by its slot.
+    Slot(u32),
     Down(Arc<Error>),
+    Shed,
     Closed,
 }
 
 /// What an acquire gets at once.
-pub(crate) enum Got<C> {
-    Now(Live<C>),
+#[derive(Debug)]
+pub(crate) enum Got {
+    Slot(u32),
     Wait(Key),
     Down(Arc<Error>),
     Full,
+    Shed,
     Closed,
 }
 
-#[derive(Debug)]
-pub(crate) struct Core<C> {
-    pub(crate) idle: Vec<Live<C>>,
-    pub(crate) waiters: Waiters<Given<C>>,
-    holders: Vec<Option<Holder>>,
-    free_slots: Vec<usize>,
-    /// Idle, held and recovering; not those being opened.
-    pub(crate) open: usize,
-    pub(crate) connecting: usize,
-    pub(crate) closed: bool,
-    pub(crate) failure: Option<Failure>,
+/// Where a connection that came back went.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Put {
+    Kept,
+    /// There are too many: close it.
+    Surplus,
 }
 
-impl<C> Core<C> {
-    pub(crate) fn new() -> Self {
-        Self {
-            idle: Vec::new(),
-            waiters: Waiters::new(),
-            holders: Vec::new(),
-            free_slots: Vec::new(),
-            open: 0,
-            connecting: 0,
-            closed: false,
-            failure: None,
+/// Those to wake when the lock has been let go.
+#[derive(Debug, Default)]
+pub(crate) struct Woken {
+    /// Mostly it is one, which costs no allocation.
+    first: Option<Waker>,
+    rest: Vec<Waker>,
+}
+
+impl Woken {
+    fn add(&mut self, waker: Option<Waker>) {
+        match (&self.first, waker) {
+            (None, waker) => self.first = waker,
+            (Some(_), waker) => self.rest.extend(waker),
         }
     }
 
+    pub(crate) fn wake(self) {
+        self.first.into_iter().chain(self.rest).for_each(Waker::wake);
+    }
+}
+
+/// The slots, with a `T` each, and the state that is changed under the lock.
+pub(crate) struct Hub<T> {
+    pub(crate) slots: Slots<T>,
+    core: Mutex<Core>,
+}
+
+/// All but the idle ones.
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) waiters: Waiters<Given>,
+    /// Slots that had a connection before.
+    free: Vec<u32>,
+    /// The first slot that never had one.
+    fresh: u32,
+    /// Idle, held and being put right; not those being opened.
+    pub(crate) open: usize,
+    pub(crate) connecting: usize,
+    pub(crate) closed: bool,
+    pub(crate) suspended: bool,
+    pub(crate) failure: Option<Failure>,
+    pub(crate) max_size: usize,
+    min_idle: usize,
+    max_connecting: usize,
+    max_waiting: usize,
+    shedding: Shedding,
+}
+
+/// The lock, with the gate shut. Letting it go opens the gate again if nothing speaks against it.
+pub(crate) struct Locked<'a, T: Default> {
+    slots: &'a Slots<T>,
+    core: MutexGuard<'a, Core>,
+}
+
+impl<T: Default> Hub<T> {
+    pub(crate) fn new(options: &Options) -> Self {
+        let core = Core {
+            waiters: Waiters::new(),
+            free: Vec::new(),
+            fresh: 0,
+            open: 0,
+            connecting: 0,
+            closed: false,
+            suspended: false,
+            failure: None,
+            max_size: options.max_size as usize,
+            min_idle: options.min_idle as usize,
+            max_connecting: options.max_connecting as usize,
+            max_waiting: options.max_waiting as usize,
+            shedding: Shedding::new(options.shed_target),
+        };
+        Self { slots: Slots::new(), core: Mutex::new(core) }
+    }
+
+    /// To decide something. No code that can panic runs under this lock, so a poisoned one is as
+    /// good as new.
+    pub(crate) fn lock(&self) -> Locked<'_, T> {
+        let core = self.core.lock().unwrap_or_else(PoisonError::into_inner);
+        self.slots.set_gate(true);
+        Locked { slots: &self.slots, core }
+    }
+
+    /// To look at it only.
+    pub(crate) fn look(&self) -> impl Deref<Target = Core> {
+        self.core.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<T: Default> Locked<'_, T> {
     /// The most recently used idle connection, or a place in the queue. `again` is set by one that
     /// had a connection which turned out dead: it waits at the front.
-    pub(crate) fn acquire(&mut self, options: &Options, now: Instant, again: bool) -> Got<C> {
+    pub(crate) fn acquire(&mut self, ticket: Ticket, now: Tick, again: bool, waker: &Waker) -> Got {
         if self.closed {
             return Got::Closed;
         }
         // Nobody is overtaken: while anybody waits, nothing is idle.
-        if let Some(live) = self.idle.pop() {
-            return Got::Now(live);
-        }
-        // Until it is known to be back, one connect at a time asks, and nobody waits for its answer
-        // but the one who began it.
-        if self.open == 0
-            && let Some(failure) = self.failure.as_ref()
-            && (now < failure.until || self.connecting > 0)
+        if !self.suspended
+            && let Some(slot) = self.slots.pop_gated()
         {
-            return Got::Down(Arc::clone(&failure.error));
+            return Got::Slot(slot);
         }
-        if self.waiters.len() >= options.max_waiting as usize {
+        // While the database is down nobody waits for a connect, save the first to ask after a
+        // silence.
+        let (open, connecting) = (self.open, self.connecting);
+        if let Some(failure) = self.failure.as_mut().filter(|_| open == 0) {
+            failure.asked = true;
+            if failure.retrying || connecting > 0 || now < failure.until {
+                return Got::Down(Arc::clone(&failure.error));
+            }
+        }
+        if self.shedding.refuses(&ticket, now) {
+            return Got::Shed;
+        }
+        if self.waiters.len() >= self.max_waiting {
             return Got::Full;
         }
-        Got::Wait(self.waiters.join(again))
+        self.shedding.joined(now);
+        Got::Wait(self.waiters.join(ticket, again, Some(waker.clone())))
     }
 
-    pub(crate) fn hold(&mut self, live: &Live<C>, holder: Holder) {
-        self.holders[live.slot] = Some(holder);
-    }
-
-    pub(crate) fn holders(&self) -> impl Iterator<Item = &Holder> {
-        self.holders.iter().flatten()
-    }
-
-    /// Takes back a clean connection: to the first waiter, or among the idle.
-    pub(crate) fn put(&mut self, live: Live<C>) -> Option<Waker> {
-        self.holders[live.slot] = None;
+    /// Takes a clean connection: for the first waiter that is still worth serving, or among the
+    /// idle.
+    pub(crate) fn put(&mut self, slot: u32, now: Tick) -> (Put, Woken) {
+        let mut woken = Woken::default();
         // Somebody has just used the database: an old failure to reach it says nothing any more.
         self.failure = None;
-        match self.waiters.give(Given::Connection(live)) {
-            Ok(waker) => waker,
-            Err(Given::Connection(live)) => {
-                self.idle.push(live);
-                None
-            }
-            Err(Given::Down(_) | Given::Closed) => None,
+        if self.closed || self.open > self.max_size {
+            return (Put::Surplus, woken);
         }
+        if self.suspended {
+            self.slots.push_gated(slot);
+            return (Put::Kept, woken);
+        }
+        let core = &mut *self.core;
+        while core.waiters.first().is_some_and(|t| core.shedding.refuses(t, now)) {
+            woken.add(core.waiters.give(Given::Shed).unwrap_or(None));
+        }
+        match core.waiters.give(Given::Slot(slot)) {
+            Ok(waker) => woken.add(waker),
+            Err(_) => self.slots.push_gated(slot),
+        }
+        (Put::Kept, woken)
     }
 
-    /// A connection is gone; the connection itself is what remains to be dropped or closed.
-    pub(crate) fn forget(&mut self, live: Live<C>) -> C {
-        self.holders[live.slot] = None;
-        self.free_slots.push(live.slot);
-        self.open -= 1;
-        live.connection
+    /// Those who waited for the end of the suspension are served from what is idle.
+    pub(crate) fn resume(&mut self, now: Tick) -> Woken {
+        self.suspended = false;
+        let mut woken = Woken::default();
+        while self.waiters.len() > 0
+            && let Some(slot) = self.slots.pop_gated()
+        {
+            let (_, some) = self.put(slot, now);
+            some.first.into_iter().chain(some.rest).for_each(|w| woken.add(Some(w)));
+        }
+        woken
+    }
+
+    /// Nobody gets a connection any more. Returns the slots that were idle.
+    pub(crate) fn close(&mut self) -> (Vec<u32>, Woken) {
+        self.closed = true;
+        (self.take_idle(), self.tell_all(|| Given::Closed))
+    }
+
+    /// All that is idle, the most recently used first.
+    pub(crate) fn take_idle(&mut self) -> Vec<u32> {
+        std::iter::from_fn(|| self.slots.pop_gated()).collect()
+    }
+
+    /// Puts back what [`take_idle`](Self::take_idle) gave, the least recently used first.
+    pub(crate) fn push_idle(&mut self, slot: u32) {
+        self.slots.push_gated(slot);
     }
 
     /// How many connects to start now; they are counted as begun.
-    pub(crate) fn begin_connects(&mut self, options: &Options, now: Instant) -> usize {
-        if self.closed || self.failure.as_ref().is_some_and(|f| now < f.until) {
+    pub(crate) fn begin_connects(&mut self, now: Tick) -> usize {
+        if self.closed || self.suspended || self.failure.as_ref().is_some_and(|f| now < f.until) {
             return 0;
         }
-        // While the database is down, one connect at a time asks whether it is back.
-        let at_once = if self.failure.is_some() { 1 } else { options.max_connecting as usize };
-        let room = (options.max_size as usize).saturating_sub(self.open + self.connecting);
+        let idle = self.slots.idle();
+        let waited = self.waiters.first().map(|t| now.since(t.asked));
+        let at_once = if self.failure.is_some() {
+            // While the database is down, one connect at a time asks whether it is back.
+            1
+        } else if self.open > self.min_idle && waited.is_some_and(|w| w < PATIENCE) {
+            self.max_connecting.min(1)
+        } else {
+            self.max_connecting
+        };
+        let room = self.max_size.saturating_sub(self.open + self.connecting);
         let wanted = self
             .waiters
             .len()
-            .max((options.min_idle as usize).saturating_sub(self.idle.len()))
+            .max(self.min_idle.saturating_sub(idle))
             .saturating_sub(self.connecting);
         let begun = wanted.min(room).min(at_once.saturating_sub(self.connecting));
         self.connecting += begun;
         begun
     }
 
-    pub(crate) fn connected(
-        &mut self,
-        connection: C,
-        id: u64,
-        expires: Option<Instant>,
-        now: Instant,
-    ) -> Live<C> {
+    /// A connect succeeded: the slot for its connection.
+    pub(crate) fn connected(&mut self) -> u32 {
         self.connecting -= 1;
         self.open += 1;
         self.failure = None;
-        let slot = self.free_slots.pop().unwrap_or_else(|| {
-            self.holders.push(None);
-            self.holders.len() - 1
-        });
-        Live { connection, id, slot, expires, idle_since: now }
+        self.free.pop().unwrap_or_else(|| {
+            self.fresh += 1;
+            debug_assert!(self.fresh <= SLOTS_MAX, "max_size is bounded");
+            self.fresh - 1
+        })
     }
 
     /// A connect failed. Where no open connection is left to wait for, all waiters are told.
-    pub(crate) fn connect_failed(&mut self, error: &Arc<Error>, now: Instant) -> Vec<Waker> {
+    pub(crate) fn connect_failed(&mut self, error: &Arc<Error>, now: Tick) -> Woken {
         self.connecting -= 1;
-        let backoff = self.failure.take().map_or(BACKOFF_MIN, |f| (f.backoff * 2).min(BACKOFF_MAX));
-        self.failure = Some(Failure { error: Arc::clone(error), until: now + backoff, backoff });
+        let before = self.failure.take();
+        let backoff = before.as_ref().map_or(BACKOFF_MIN, |f| (f.backoff * 2).min(BACKOFF_MAX));
+        let waiting = self.waiters.len() > 0;
+        self.failure = Some(Failure {
+            error: Arc::clone(error),
+            until: now + backoff,
+            backoff,
+            asked: waiting || before.is_some_and(|f| f.asked),
+            retrying: false,
+        });
         if self.open == 0 && self.connecting == 0 {
             self.tell_all(|| Given::Down(Arc::clone(error)))
         } else {
-            Vec::new()
+            Woken::default()
         }
     }
 
-    /// Nobody gets a connection any more.
-    pub(crate) fn close(&mut self) -> (Vec<C>, Vec<Waker>) {
-        self.closed = true;
-        let idle = std::mem::take(&mut self.idle);
-        let idle = idle.into_iter().map(|live| self.forget(live)).collect();
-        (idle, self.tell_all(|| Given::Closed))
+    /// When the task whose connect failed is to try again, if it is worth it: somebody has asked
+    /// since the last try, or some are to be kept ready.
+    pub(crate) fn retry_at(&mut self) -> Option<Tick> {
+        let wanted = !self.closed && (self.min_idle > 0 || self.waiters.len() > 0);
+        let failure = self.failure.as_mut()?;
+        failure.retrying = wanted || std::mem::take(&mut failure.asked);
+        failure.retrying.then_some(failure.until)
     }
 
-    /// Idle connections past their lifetime, and those idle for too long above `min_idle`.
-    pub(crate) fn reap(&mut self, options: &Options, now: Instant) -> Vec<C> {
-        let mut spare = self.idle.len().saturating_sub(options.min_idle as usize);
-        let (mut kept, mut gone) = (Vec::with_capacity(self.idle.len()), Vec::new());
-        // The least recently used are first.
-        for live in std::mem::take(&mut self.idle) {
-            let expired = live.expires.is_some_and(|at| at <= now);
-            let idle = options.idle_timeout.is_some_and(|limit| live.idle_since + limit <= now);
-            if expired || (idle && spare > 0) {
-                spare = spare.saturating_sub(1);
-                gone.push(live);
-            } else {
-                kept.push(live);
-            }
+    /// Whether the task that tries again is to connect now; counted as begun then.
+    pub(crate) fn begin_retry(&mut self) -> bool {
+        let begun = !self.closed && self.connecting == 0 && self.open < self.max_size;
+        self.connecting += usize::from(begun);
+        begun
+    }
+
+    /// The task that was to try again is gone.
+    pub(crate) fn no_retry(&mut self) {
+        if let Some(failure) = self.failure.as_mut() {
+            failure.retrying = false;
         }
-        self.idle = kept;
-        gone.into_iter().map(|live| self.forget(live)).collect()
     }
 
-    fn tell_all(&mut self, what: impl Fn() -> Given<C>) -> Vec<Waker> {
-        let mut wakers = Vec::new();
+    /// The connection of `slot` is gone.
+    pub(crate) fn forget(&mut self, slot: u32) {
+        self.free.push(slot);
+        self.open -= 1;
+    }
+
+    pub(crate) fn resize(&mut self, max_size: usize) {
+        self.max_size = max_size;
+    }
+
+    fn tell_all(&mut self, what: impl Fn() -> Given) -> Woken {
+        let mut woken = Woken::default();
         while let Ok(waker) = self.waiters.give(what()) {
-            wakers.extend(waker);
+            woken.add(waker);
         }
-        wakers
+        woken
+    }
+}
+
+impl Core {
+    /// The slots that ever had a connection are those below.
+    pub(crate) fn slots_used(&self) -> u32 {
+        self.fresh
+    }
+
+    pub(crate) fn min_idle(&self) -> usize {
+        self.min_idle
+    }
+
+    /// Whether taking and giving back is to be decided under the lock.
+    fn needs_lock(&self) -> bool {
+        self.closed
+            || self.suspended
+            || self.waiters.len() > 0
+            || self.failure.is_some()
+            || self.open > self.max_size
+    }
+}
+
+impl<T: Default> Deref for Locked<'_, T> {
+    type Target = Core;
+
+    fn deref(&self) -> &Core {
+        &self.core
+    }
+}
+
+impl<T: Default> DerefMut for Locked<'_, T> {
+    fn deref_mut(&mut self) -> &mut Core {
+        &mut self.core
+    }
+}
+
+impl<T: Default> Drop for Locked<'_, T> {
+    fn drop(&mut self) {
+        if self.core.waiters.len() == 0 {
+            self.core.shedding.emptied();
+        }
+        self.slots.set_gate(self.core.needs_lock());
     }
 }

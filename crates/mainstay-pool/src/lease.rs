@@ -4,52 +4,77 @@
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
-use mainstay_core::Place;
-use mainstay_core::observe::{Checkout, Outcome};
-use mainstay_core::scope::Scope;
+use mainstay_core::clock::Tick;
+use mainstay_core::observe::Removal;
 
-use crate::core::Live;
+use crate::holder::{Doing, What};
 use crate::manage::Manage;
-use crate::pool::Shared;
+use crate::shared::{Home, Live};
 
 /// A connection on loan. Its drop does no I/O and never blocks: a clean connection goes to the next
 /// waiter or becomes idle, a dirty one is put right by a task of the pool, a broken one is dropped.
+/// It may be dropped on any thread, also after the runtime has ended.
 pub struct Lease<M: Manage> {
     /// Present until the drop.
-    live: Option<Live<M::Connection>>,
-    shared: Arc<Shared<M>>,
-    pub(crate) terms: Terms,
-}
-
-/// Who has it, since when and after what wait.
-#[derive(Clone, Debug)]
-pub(crate) struct Terms {
-    pub(crate) place: Place,
-    pub(crate) scope: Option<Scope>,
-    pub(crate) since: Instant,
-    pub(crate) wait: Duration,
+    live: Option<Box<Live<M::Connection>>>,
+    home: Arc<Home<M>>,
 }
 
 impl<M: Manage> Lease<M> {
-    pub(crate) fn new(shared: Arc<Shared<M>>, live: Live<M::Connection>, terms: Terms) -> Self {
-        Self { live: Some(live), shared, terms }
-    }
-
-    /// How long its holder waited for it.
-    pub fn wait(&self) -> Duration {
-        self.terms.wait
-    }
-
-    /// Since when its holder has it.
-    pub fn since(&self) -> Instant {
-        self.terms.since
+    pub(crate) fn new(live: Box<Live<M::Connection>>, home: Arc<Home<M>>) -> Self {
+        Self { live: Some(live), home }
     }
 
     /// The connection's number, unique within the process.
     pub fn id(&self) -> u64 {
         self.live.as_ref().map_or(0, |live| live.id)
+    }
+
+    /// Notes that `what` is begun with it, for whoever asks who holds what: a report of a leak, an
+    /// exhausted pool, [`Pool::in_use`](crate::Pool::in_use).
+    pub fn begins(&self, what: What, now: Tick) {
+        self.note(|doing| {
+            doing.last = Some(what);
+            doing.busy = true;
+            doing.changed = Some(now);
+        });
+    }
+
+    /// Notes that what was begun is over.
+    pub fn ends(&self, now: Tick) {
+        self.note(|doing| {
+            doing.busy = false;
+            doing.changed = Some(now);
+        });
+    }
+
+    /// Notes that a transaction is open on it since then, or none any more.
+    pub fn in_transaction(&self, since: Option<Tick>) {
+        self.note(|doing| doing.transaction = since);
+    }
+
+    fn note(&self, change: impl FnOnce(&mut Doing)) {
+        let Some(live) = &self.live else { return };
+        if let Some(holder) = self.home.0.hub.slots.lock(live.slot).holder.as_mut() {
+            change(&mut holder.doing);
+        }
+    }
+
+    pub(crate) fn live(&self) -> &Live<M::Connection> {
+        self.live.as_ref().expect("present until the drop")
+    }
+
+    pub(crate) fn live_mut(&mut self) -> &mut Live<M::Connection> {
+        self.live.as_mut().expect("present until the drop")
+    }
+
+    /// Gets rid of it: before anybody was given it, or because it is not wanted any more.
+    pub(crate) fn remove(mut self, why: Removal, now: Tick) {
+        if let Some(live) = self.live.take() {
+            self.home.0.release(live.slot, now);
+            self.home.0.remove(live, why, now);
+        }
     }
 }
 
@@ -57,41 +82,26 @@ impl<M: Manage> Deref for Lease<M> {
     type Target = M::Connection;
 
     fn deref(&self) -> &M::Connection {
-        &self.live.as_ref().expect("present until the drop").connection
+        &self.live().connection
     }
 }
 
 impl<M: Manage> DerefMut for Lease<M> {
     fn deref_mut(&mut self) -> &mut M::Connection {
-        &mut self.live.as_mut().expect("present until the drop").connection
+        &mut self.live_mut().connection
     }
 }
 
 impl<M: Manage> Drop for Lease<M> {
     fn drop(&mut self) {
-        let Some(live) = self.live.take() else { return };
-        let (id, now) = (live.id, self.shared.clock.now());
-        self.shared.take_back(live, now);
-        // Told last: a subscriber that panics must not keep the connection.
-        if self.shared.observer.is_active() {
-            self.shared.observer.checkout(&Checkout {
-                pool: &self.shared.name,
-                connection: Some(id),
-                place: self.terms.place,
-                scope: self.terms.scope.as_ref(),
-                wait: self.terms.wait,
-                held: now.saturating_duration_since(self.terms.since),
-                outcome: Outcome::Done,
-            });
+        if let Some(live) = self.live.take() {
+            self.home.0.take_back(live);
         }
     }
 }
 
 impl<M: Manage> fmt::Debug for Lease<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lease")
-            .field("connection", &self.id())
-            .field("terms", &self.terms)
-            .finish_non_exhaustive()
+        f.debug_struct("Lease").field("connection", &self.id()).finish_non_exhaustive()
     }
 }

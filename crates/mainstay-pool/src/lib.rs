@@ -29,16 +29,34 @@
 //! ```
 
 mod acquire;
+mod advice;
+mod builder;
 mod core;
+mod holder;
+mod leak;
 mod lease;
+mod lifetime;
 mod manage;
+mod nested;
 mod options;
 mod pool;
 mod report;
+mod shared;
+mod shed;
+mod slots;
+mod sync;
 mod tend;
+#[cfg(test)]
+mod tests;
+mod upkeep;
+mod usage;
 mod waiters;
 
+pub use advice::{Advice, Server};
+pub use builder::Builder;
+pub use holder::{InUse, What};
 pub use lease::Lease;
 pub use manage::{Condition, Manage};
 pub use options::Options;
-pub use pool::{Builder, Pool, Status};
+pub use pool::{Pool, Status};
+pub use usage::Usage;

@@ -34,6 +34,12 @@ pub trait Manage: Send + Sync + 'static {
     fn recover(&self, connection: &mut Self::Connection)
     -> impl Future<Output = Result<()>> + Send;
 
+    /// Gets rid of a broken connection, without blocking: it may be called in a `Drop`. The default
+    /// drops it.
+    fn discard(&self, connection: Self::Connection) {
+        drop(connection);
+    }
+
     /// Says good-bye to the other side. Bounded by one second.
     fn close(&self, connection: Self::Connection) -> impl Future<Output = ()> + Send;
 }

@@ -5,6 +5,8 @@ use std::time::Duration;
 use mainstay_core::{Code, Error, Result};
 use serde::{Deserialize, Serialize};
 
+use crate::slots::SLOTS_MAX;
+
 /// No bound is longer: a time that far off could not be computed with.
 const DURATION_MAX: Duration = Duration::from_hours(365 * 24);
 
@@ -13,7 +15,7 @@ const DURATION_MAX: Duration = Duration::from_hours(365 * 24);
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Options {
-    /// Connections open at the same time, those being opened included. At least 1; default 10.
+    /// Connections open at the same time, those being opened included. 1 to 4,096; default 10.
     pub max_size: u32,
     /// Idle connections kept ready. At most `max_size`; default 0.
     pub min_idle: u32,
@@ -28,12 +30,18 @@ pub struct Options {
     /// Connections being opened at the same time. At least 1; default 2.
     pub max_connecting: u32,
     /// A connection older than this is replaced when it is next idle, up to a quarter earlier so
-    /// that those opened together do not end together. `None` is never; default 30 min.
+    /// that those opened together do not end together. At least 1 s; `None` is never; default
+    /// 30 min.
     #[serde(with = "humantime_serde")]
     pub max_lifetime: Option<Duration>,
-    /// A connection idle for longer is closed, down to `min_idle`. `None` is never; default 10 min.
+    /// A connection idle for longer is closed, down to `min_idle`. At least 1 s; `None` is never;
+    /// default 10 min.
     #[serde(with = "humantime_serde")]
     pub idle_timeout: Option<Duration>,
+    /// A connection that has lain silent for longer is asked whether it lives, so that no firewall
+    /// forgets it and none is found dead by a caller. At least 1 s; `None` is never; default 2 min.
+    #[serde(with = "humantime_serde")]
+    pub keepalive: Option<Duration>,
     /// A connection idle for longer is asked whether it still answers before it is handed out.
     /// Default 500 ms.
     #[serde(with = "humantime_serde")]
@@ -45,6 +53,15 @@ pub struct Options {
     /// discarded. Default 2 s.
     #[serde(with = "humantime_serde")]
     pub recover_timeout: Duration,
+    /// A connection that is held, and with which nothing has been done for this long, is reported
+    /// as a leak (POOL-007), at most a second later. At least 100 ms; `None` is never; default 10 s.
+    #[serde(with = "humantime_serde")]
+    pub leak_after: Option<Duration>,
+    /// How long a caller may wait while there is more to do than the pool can carry: once the queue
+    /// has not been empty for four times this long, whoever has waited for longer is refused with
+    /// POOL-006. At least 1 ms; `None`, the default, refuses nobody before `acquire_timeout`.
+    #[serde(with = "humantime_serde")]
+    pub shed_target: Option<Duration>,
 }
 
 impl Default for Options {
@@ -58,9 +75,12 @@ impl Default for Options {
             max_connecting: 2,
             max_lifetime: Some(Duration::from_mins(30)),
             idle_timeout: Some(Duration::from_mins(10)),
+            keepalive: Some(Duration::from_mins(2)),
             validate_after: Duration::from_millis(500),
             validation_timeout: Duration::from_secs(2),
             recover_timeout: Duration::from_secs(2),
+            leak_after: Some(Duration::from_secs(10)),
+            shed_target: None,
         }
     }
 }
@@ -72,6 +92,9 @@ impl Options {
             |key: &str, why: &str| Err(Error::new(Code::ConfigValue, format!("pool.{key} {why}")));
         if self.max_size == 0 {
             return wrong("max_size", "is 0: nothing could ever be acquired");
+        }
+        if self.max_size > SLOTS_MAX {
+            return wrong("max_size", "is above 4096, more than any server carries");
         }
         if self.min_idle > self.max_size {
             return wrong("min_idle", "is above pool.max_size");
@@ -95,12 +118,19 @@ impl Options {
                 return wrong(key, "is above 365 days");
             }
         }
-        for (key, value) in
-            [("max_lifetime", self.max_lifetime), ("idle_timeout", self.idle_timeout)]
-        {
-            if value.is_some_and(|v| v.is_zero() || v > DURATION_MAX) {
-                return wrong(key, "must be above 0 and at most 365 days");
+        for (key, value, floor) in [
+            ("max_lifetime", self.max_lifetime, Duration::from_secs(1)),
+            ("idle_timeout", self.idle_timeout, Duration::from_secs(1)),
+            ("keepalive", self.keepalive, Duration::from_secs(1)),
+            ("leak_after", self.leak_after, Duration::from_millis(100)),
+            ("shed_target", self.shed_target, Duration::from_millis(1)),
+        ] {
+            if value.is_some_and(|v| v < floor || v > DURATION_MAX) {
+                return wrong(key, &format!("must be at least {floor:?} and at most 365 days"));
             }
+        }
+        if self.validate_after > DURATION_MAX {
+            return wrong("validate_after", "is above 365 days");
         }
         Ok(())
     }

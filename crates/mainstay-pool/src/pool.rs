@@ -1,39 +1,30 @@
-//! The pool itself: its handle, its builder, and what is behind the handle.
+//! The pool's handle, and what can be asked of it at run time.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
-use mainstay_core::clock::Clock;
-use mainstay_core::observe::Observer;
-use mainstay_core::rng::Rng;
+use mainstay_core::observe::Removal;
 use mainstay_core::{Code, Error, Place, Result};
-use tokio::runtime::Handle;
-use tokio::sync::Notify;
 
-use crate::core::{Core, Live};
+use crate::advice::{Advice, Server};
+use crate::builder::Builder;
+use crate::holder::InUse;
 use crate::lease::Lease;
-use crate::manage::{Condition, Manage};
+use crate::manage::Manage;
 use crate::options::Options;
-use crate::{acquire, tend};
+use crate::shared::Shared;
+use crate::usage::Usage;
+use crate::{acquire, tend, upkeep};
 
 /// A pool of connections. A handle: clones share the pool, which ends when the last clone and the
 /// last [`Lease`] are gone. [`close`](Pool::close) says good-bye to the other side first.
-pub struct Pool<M: Manage>(Arc<Shared<M>>);
+pub struct Pool<M: Manage>(Arc<Handle<M>>);
 
-pub(crate) struct Shared<M: Manage> {
-    pub(crate) manage: M,
-    pub(crate) options: Options,
-    pub(crate) name: Arc<str>,
-    pub(crate) clock: Clock,
-    pub(crate) rng: Rng,
-    pub(crate) observer: Observer,
-    /// Where the pool's own tasks run, so that a lease may be dropped on any thread.
-    pub(crate) runtime: Handle,
-    core: Mutex<Core<M::Connection>>,
-    /// Told when a connection is gone, for [`Pool::close`].
-    pub(crate) gone: Notify,
-}
+/// What all clones share. Its end is the end of the pool: what is idle knows the way to the pool,
+/// and so would keep it for ever.
+pub(crate) struct Handle<M: Manage>(pub(crate) Arc<Shared<M>>);
 
 /// How a pool stands at this moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -50,105 +41,36 @@ pub struct Status {
     pub connecting: usize,
     /// Callers that wait.
     pub waiting: usize,
-}
-
-/// Sets a pool up; made by [`Pool::builder`].
-pub struct Builder<M: Manage> {
-    manage: M,
-    first: Option<M::Connection>,
-    options: Options,
-    name: Arc<str>,
-    clock: Clock,
-    rng: Rng,
-    observer: Observer,
-}
-
-impl<M: Manage> Builder<M> {
-    /// The bounds; default [`Options::default`].
-    #[must_use]
-    pub fn options(mut self, options: Options) -> Self {
-        self.options = options;
-        self
-    }
-
-    /// What events and messages call the pool; default `main`.
-    #[must_use]
-    pub fn name(mut self, name: impl Into<Arc<str>>) -> Self {
-        self.name = name.into();
-        self
-    }
-
-    /// Where events go; default nowhere.
-    #[must_use]
-    pub fn observer(mut self, observer: Observer) -> Self {
-        self.observer = observer;
-        self
-    }
-
-    /// The clock; default the machine's.
-    #[must_use]
-    pub fn clock(mut self, clock: Clock) -> Self {
-        self.clock = clock;
-        self
-    }
-
-    /// The source of jitter; default the machine's.
-    #[must_use]
-    pub fn rng(mut self, rng: Rng) -> Self {
-        self.rng = rng;
-        self
-    }
-
-    /// A connection that is open already, to be the pool's first.
-    #[must_use]
-    pub fn first(mut self, connection: M::Connection) -> Self {
-        self.first = Some(connection);
-        self
-    }
-
-    /// Makes the pool and starts its upkeep on the current tokio runtime. Opens nothing itself
-    /// save `min_idle` connections, in the background. Panics outside a runtime.
-    ///
-    /// Errors: CFG-003.
-    pub fn build(self) -> Result<Pool<M>> {
-        self.options.validate()?;
-        let shared = Arc::new(Shared {
-            manage: self.manage,
-            options: self.options,
-            name: self.name,
-            clock: self.clock,
-            rng: self.rng,
-            observer: self.observer,
-            runtime: Handle::current(),
-            core: Mutex::new(Core::new()),
-            gone: Notify::new(),
-        });
-        tend::start(&shared, self.first);
-        Ok(Pool(shared))
-    }
+    /// Whether callers wait for [`resume`](Pool::resume).
+    pub suspended: bool,
+    /// Whether it was closed.
+    pub closed: bool,
 }
 
 impl<M: Manage> Pool<M> {
     /// Begins a pool of what `manage` opens.
     pub fn builder(manage: M) -> Builder<M> {
-        Builder {
-            manage,
-            first: None,
-            options: Options::default(),
-            name: "main".into(),
-            clock: Clock::system(),
-            rng: Rng::system(),
-            observer: Observer::new(),
-        }
+        Builder::new(manage)
+    }
+
+    pub(crate) fn new(shared: Arc<Shared<M>>) -> Self {
+        Self(Arc::new(Handle(shared)))
+    }
+
+    fn shared(&self) -> &Arc<Shared<M>> {
+        &self.0.0
     }
 
     /// A connection: an idle one at once, or the next that comes free, in the order of asking.
+    ///
+    /// The wait is bounded by `acquire_timeout` and by the deadline of the current
+    /// [`Scope`](mainstay_core::scope::Scope), whose priority says who is refused first under load.
     ///
     /// Cancel safe: a dropped wait leaves the queue, and a connection that was already given to it
     /// goes to the next.
     ///
     /// Errors: POOL-001 (closed), POOL-002 (none in time), POOL-003 (the database is down and
-    /// nothing is open), POOL-005 (too many wait).
+    /// nothing is open), POOL-005 (too many wait), POOL-006 (overload).
     #[track_caller]
     pub fn acquire(&self) -> impl Future<Output = Result<Lease<M>>> + Send + '_ {
         self.acquire_at(Place::here())
@@ -156,40 +78,106 @@ impl<M: Manage> Pool<M> {
 
     /// As [`acquire`](Self::acquire), on behalf of `place`.
     pub fn acquire_at(&self, place: Place) -> impl Future<Output = Result<Lease<M>>> + Send + '_ {
-        acquire::acquire(&self.0, place)
+        acquire::acquire(self.shared(), place)
     }
 
     /// What opens its connections.
     pub fn manager(&self) -> &M {
-        &self.0.manage
+        &self.shared().manage
+    }
+
+    /// What events and messages call it.
+    pub fn name(&self) -> &str {
+        &self.shared().name
     }
 
     /// How it stands.
     pub fn status(&self) -> Status {
-        self.0.status(&self.0.lock())
+        self.shared().status()
     }
 
-    /// The bounds it was made with.
+    /// The bounds it was made with; of its size, [`status`](Self::status) tells the present one.
     pub fn options(&self) -> &Options {
-        &self.0.options
+        &self.shared().options
+    }
+
+    /// Every connection that somebody has at this moment, the one held for longest first: where it
+    /// was asked for, for which request, since when, and what was last done with it. Linear in the
+    /// pool's size.
+    pub fn in_use(&self) -> Vec<InUse> {
+        self.shared().in_use(self.shared().exact())
+    }
+
+    /// What happened in the last five to ten minutes.
+    pub fn usage(&self) -> Usage {
+        self.shared().usage()
+    }
+
+    /// Advice on its size from [`usage`](Self::usage), and from what is known of the server.
+    pub fn advice(&self, server: &Server) -> Advice {
+        Advice::new(&self.usage(), &self.status(), server)
+    }
+
+    /// Gives it another bound, at once. Below what is in use, nothing is cut off: what is idle is
+    /// closed now, and each connection that comes back is closed while there are too many.
+    ///
+    /// Errors: CFG-003 (0, below `min_idle`, above 4,096), and the size stays.
+    pub fn resize(&self, max_size: u32) -> Result<()> {
+        let shared = self.shared();
+        Options { max_size, ..shared.options.clone() }.validate()?;
+        shared.hub.lock().resize(max_size as usize);
+        let now = shared.exact();
+        upkeep::sweep(shared, now);
+        tend::connect_as_needed(shared, now);
+        Ok(())
+    }
+
+    /// Hands nothing out until [`resume`](Self::resume): callers wait, for as long as they would for
+    /// a busy pool, and no connection is opened. What is out stays out and comes back as ever. For a
+    /// failover or a restart of the database: suspend, [`clear`](Self::clear), resume.
+    pub fn suspend(&self) {
+        self.shared().hub.lock().suspended = true;
+    }
+
+    /// Ends a suspension: those who waited are served in the order of asking.
+    pub fn resume(&self) {
+        let now = self.shared().exact();
+        let woken = self.shared().hub.lock().resume(now);
+        woken.wake();
+        tend::connect_as_needed(self.shared(), now);
+    }
+
+    /// Begins a new generation: every connection opened before is closed, the idle now and the
+    /// others when they come back, as after a failover they lead to the wrong server.
+    pub fn clear(&self) {
+        let shared = self.shared();
+        shared.generation.fetch_add(1, Relaxed);
+        let now = shared.exact();
+        upkeep::sweep(shared, now);
+        tend::connect_as_needed(shared, now);
     }
 
     /// Refuses further acquires, tells waiters so, closes what is idle, and waits up to `limit`
-    /// for the connections that are out. Closing twice is fine.
+    /// for the connections that are out. Closing twice is fine: the second waits for the same.
     ///
     /// Cancel safe: dropped, the pool stays closed and only the wait ends.
     ///
-    /// Errors: POOL-004, naming who still holds connections.
+    /// Errors: POOL-004, naming who still holds connections; they are closed when they come back.
     pub async fn close(&self, limit: Duration) -> Result<()> {
-        let deadline = self.0.clock.now() + limit;
-        let (idle, wakers) = self.0.lock().close();
-        wakers.into_iter().for_each(std::task::Waker::wake);
-        for connection in idle {
-            self.0.clock.timeout_at(deadline, self.0.manage.close(connection)).await;
+        let shared = self.shared();
+        let deadline = shared.clock.now() + limit;
+        let (idle, woken) = shared.hub.lock().close();
+        woken.wake();
+        // Taken out at once, so that a drop at the await below leaves none behind.
+        let now = shared.exact();
+        for slot in idle {
+            let live = shared.hub.slots.lock(slot).live.take();
+            live.into_iter().for_each(|live| shared.remove(live, Removal::Closed, now));
         }
         let all_gone = async {
             loop {
-                let gone = self.0.gone.notified();
+                let mut gone = std::pin::pin!(shared.gone.notified());
+                gone.as_mut().enable();
                 let status = self.status();
                 if status.open == 0 && status.connecting == 0 {
                     return;
@@ -197,81 +185,38 @@ impl<M: Manage> Pool<M> {
                 gone.await;
             }
         };
-        match self.0.clock.timeout_at(deadline, all_gone).await {
-            Some(()) => Ok(()),
-            None => {
-                let (status, holders) = (self.status(), self.0.holders());
-                let what = format!(
-                    "pool `{}` closed with {} still out after {limit:?}",
-                    self.0.name, status.in_use
-                );
-                Err(Error::new(Code::PoolStillOut, what).why(holders))
-            }
+        if let Some(()) = shared.clock.timeout_at(deadline, all_gone).await {
+            return Ok(());
         }
+        let (status, holders) = (self.status(), shared.holders());
+        let what = format!(
+            "pool `{}` closed with {} still out after {limit:?}",
+            shared.name, status.in_use
+        );
+        Err(Error::new(Code::PoolStillOut, what).why(holders))
     }
 }
 
-impl<M: Manage> Shared<M> {
-    /// No code that can panic runs under this lock, so a poisoned one is as good as new.
-    pub(crate) fn lock(&self) -> MutexGuard<'_, Core<M::Connection>> {
-        self.core.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn status(&self, core: &Core<M::Connection>) -> Status {
-        Status {
-            max_size: self.options.max_size as usize,
-            open: core.open,
-            idle: core.idle.len(),
-            in_use: core.open - core.idle.len(),
-            connecting: core.connecting,
-            waiting: core.waiters.len(),
-        }
-    }
-
-    /// A connection comes back, in whatever condition.
-    pub(crate) fn take_back(self: &Arc<Self>, mut live: Live<M::Connection>, now: Instant) {
-        match self.manage.condition(&live.connection) {
-            Condition::Clean => {
-                live.idle_since = now;
-                self.put(live, now);
+impl<M: Manage> Drop for Handle<M> {
+    fn drop(&mut self) {
+        let shared = &self.0;
+        let (idle, woken) = shared.hub.lock().close();
+        woken.wake();
+        let now = shared.exact();
+        for slot in idle {
+            let (live, home) = {
+                let mut cell = shared.hub.slots.lock(slot);
+                (cell.live.take(), cell.home.take())
+            };
+            if let Some(live) = live {
+                shared.hub.lock().forget(slot);
+                // No good-bye: the runtime may be gone already.
+                drop(live.connection);
+                let (age, why) = (now.since(live.opened), Removal::Closed);
+                shared.tell(Some(live.id), mainstay_core::observe::Change::Removed { why, age });
             }
-            Condition::Dirty => tend::recover(self, live),
-            Condition::Broken => self.discard(live, now),
+            drop(home);
         }
-    }
-
-    /// A clean connection becomes available, unless its time or the pool's has come.
-    pub(crate) fn put(self: &Arc<Self>, live: Live<M::Connection>, now: Instant) {
-        let mut core = self.lock();
-        if core.closed || live.expires.is_some_and(|at| at <= now) {
-            drop(core);
-            self.retire(live, now);
-            return;
-        }
-        let waker = core.put(live);
-        drop(core);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-    }
-
-    /// A connection that is of no use is dropped, and replaced if somebody waits.
-    pub(crate) fn discard(self: &Arc<Self>, live: Live<M::Connection>, now: Instant) {
-        let connection = self.lock().forget(live);
-        drop(connection);
-        self.after_loss(now);
-    }
-
-    /// A good connection is not wanted any more.
-    pub(crate) fn retire(self: &Arc<Self>, live: Live<M::Connection>, now: Instant) {
-        let connection = self.lock().forget(live);
-        tend::say_goodbye(self, connection);
-        self.after_loss(now);
-    }
-
-    fn after_loss(self: &Arc<Self>, now: Instant) {
-        self.gone.notify_waiters();
-        tend::connect_as_needed(self, now);
     }
 }
 
@@ -283,6 +228,6 @@ impl<M: Manage> Clone for Pool<M> {
 
 impl<M: Manage> fmt::Debug for Pool<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pool").field("name", &self.0.name).field("status", &self.status()).finish()
+        f.debug_struct("Pool").field("name", &self.name()).field("status", &self.status()).finish()
     }
 }

@@ -4,15 +4,16 @@ use std::collections::BTreeMap;
 use std::error::Error as StdError;
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use mainstay_core::scope::Scope;
+use mainstay_core::clock::Tick;
 use mainstay_core::{Code, Error, Place};
 
-use crate::acquire::Refused;
-use crate::core::Holder;
+use crate::acquire::{Ask, Refused};
+use crate::holder::InUse;
 use crate::manage::Manage;
-use crate::pool::{Shared, Status};
+use crate::pool::Status;
+use crate::shared::Shared;
 
 /// How many groups of holders a message names.
 const GROUPS_MAX: usize = 3;
@@ -20,8 +21,8 @@ const GROUPS_MAX: usize = 3;
 pub(crate) fn refused<M: Manage>(
     shared: &Shared<M>,
     refused: Refused,
-    place: Place,
-    begun: Instant,
+    ask: &Ask,
+    begun: Tick,
 ) -> Error {
     let name = &shared.name;
     match refused {
@@ -31,51 +32,91 @@ pub(crate) fn refused<M: Manage>(
             Error::new(Code::PoolDown, what).cause(Shown(error))
         }
         Refused::Full => {
+            shared.tallies.shed();
             let what = format!("{} callers wait already", shared.options.max_waiting);
             Error::new(Code::PoolQueueFull, what).why(shared.holders())
         }
-        Refused::TimedOut => timed_out(shared, begun),
+        Refused::Shed => {
+            shared.tallies.shed();
+            shed(shared, begun)
+        }
+        Refused::TimedOut => {
+            shared.tallies.timed_out();
+            timed_out(shared, ask, begun)
+        }
     }
-    .at(place)
+    .at(ask.place)
 }
 
-fn timed_out<M: Manage>(shared: &Shared<M>, begun: Instant) -> Error {
-    let now = shared.clock.now();
-    let (status, failure) = {
-        let core = shared.lock();
-        (shared.status(&core), core.failure.clone())
-    };
-    let Status { max_size, idle, in_use, connecting, waiting, .. } = status;
-    let waited = rounded(now - begun);
+fn shed<M: Manage>(shared: &Shared<M>, begun: Tick) -> Error {
+    let Status { waiting, .. } = shared.status();
+    let waited = rounded(shared.exact().since(begun));
+    let target = shared.options.shed_target.unwrap_or_default();
+    let what = format!(
+        "refused after {waited}, since pool `{}` is overloaded ({waiting} waiting)",
+        shared.name
+    );
+    Error::new(Code::PoolShed, what).why(format!(
+        "the queue has not been empty for 4 x {}, and whoever waits for more than that is refused\n{}",
+        rounded(target),
+        shared.holders()
+    ))
+}
+
+fn timed_out<M: Manage>(shared: &Shared<M>, ask: &Ask, begun: Tick) -> Error {
+    let now = shared.exact();
+    let status = shared.status();
+    let failure = shared.hub.look().failure.clone();
+    let Status { max_size, idle, in_use, connecting, waiting, suspended, .. } = status;
+    let waited = rounded(now.since(begun));
     let opening =
         if connecting > 0 { format!(", {connecting} being opened") } else { String::new() };
+    let suspension = if suspended { "; the pool is suspended" } else { "" };
     let error = Error::new(
         Code::PoolTimeout,
         format!(
-            "no connection within {waited} (max {max_size}: {in_use} in use, {idle} idle{opening}, {waiting} waiting)"
+            "no connection within {waited} (max {max_size}: {in_use} in use, {idle} idle{opening}, {waiting} waiting){suspension}"
         ),
     );
-    match failure {
+    if suspended {
+        return error.fix("resume the pool with resume()");
+    }
+    let held = shared.in_use(now);
+    let mut why = describe(&held);
+    // A task that waits for itself is the one case in which more time would never have helped.
+    let own = shared.askers.held_by(ask.asker).and_then(|slot| {
+        let cell = shared.hub.slots.lock(slot);
+        cell.holder.as_ref().filter(|h| h.asker == ask.asker).map(|h| h.place)
+    });
+    if let Some(first) = own {
+        why += &format!("\nthis task holds one itself, since {first}, and waits for another");
+    }
+    let error = match failure {
         Some(failure) => error.cause(Shown(failure.error)),
-        None => error.why(shared.holders()),
+        None => error,
+    };
+    let in_transaction = held.iter().filter(|h| h.idle.is_some() && h.transaction.is_some());
+    match own {
+        Some(_) => error.why(why).fix(Code::PoolNested.fix()),
+        None if in_transaction.count() * 2 >= held.len().max(1) => error.why(why).fix(
+            "move what is not SQL, such as a call to another service, out of the transaction, or raise pool.max_size",
+        ),
+        None => error.why(why),
     }
 }
 
 impl<M: Manage> Shared<M> {
-    /// The holders grouped by place and scope, the largest group first.
+    /// The holders grouped by place, scope and what they do, the largest group first.
     pub(crate) fn holders(&self) -> String {
-        let now = self.clock.now();
-        let holders: Vec<Holder> = self.lock().holders().cloned().collect();
-        describe(&holders, now)
+        describe(&self.in_use(self.exact()))
     }
 }
 
-fn describe(holders: &[Holder], now: Instant) -> String {
-    let mut groups: BTreeMap<(Place, Option<&str>), Vec<Duration>> = BTreeMap::new();
-    for holder in holders {
-        let scope = holder.scope.as_ref().map(Scope::name);
-        let held = now.saturating_duration_since(holder.since);
-        groups.entry((holder.place, scope)).or_default().push(held);
+fn describe(held: &[InUse]) -> String {
+    let mut groups: BTreeMap<(Place, Option<&str>, &str), Vec<Duration>> = BTreeMap::new();
+    for one in held {
+        let scope = one.scope.as_ref().map(mainstay_core::scope::Scope::name);
+        groups.entry((one.place, scope, one.state())).or_default().push(one.held);
     }
     let mut groups: Vec<_> = groups.into_iter().collect();
     groups.sort_by_key(|(_, held)| std::cmp::Reverse((held.len(), held.iter().max().copied())));
@@ -83,15 +124,15 @@ fn describe(holders: &[Holder], now: Instant) -> String {
     let mut lines: Vec<String> = groups
         .into_iter()
         .take(GROUPS_MAX)
-        .map(|((place, scope), held)| {
+        .map(|((place, scope, state), held)| {
             let by = scope.map_or_else(|| place.to_string(), |s| format!("{s} ({place})"));
-            let longest = held.iter().max().copied().unwrap_or_default();
+            let least = held.iter().min().copied().unwrap_or_default();
             let verb = if held.len() == 1 { "is" } else { "are" };
-            format!("{} {verb} held by {by}, the longest for {}", held.len(), rounded(longest))
+            format!("{} {verb} held for over {} by {by}, {state}", held.len(), rounded(least))
         })
         .collect();
     if rest > 0 {
-        lines.push(format!("and {rest} other places hold connections"));
+        lines.push(format!("and {rest} other groups hold connections"));
     }
     if lines.is_empty() {
         lines.push("nobody holds one: connections are being opened or put right".to_owned());
@@ -100,10 +141,11 @@ fn describe(holders: &[Holder], now: Instant) -> String {
 }
 
 /// Milliseconds below a second, tenths of a second above.
-fn rounded(d: Duration) -> String {
+pub(crate) fn rounded(d: Duration) -> String {
     match d.as_millis() {
         ms @ 0..1000 => format!("{ms} ms"),
-        ms => format!("{:.1} s", ms as f64 / 1000.0).replace(".0 s", " s"),
+        // Down, since it is read as "over".
+        ms => format!("{:.1} s", (ms / 100) as f64 / 10.0).replace(".0 s", " s"),
     }
 }
 

@@ -1,44 +1,73 @@
-//! The pool's own tasks: opening connections, putting dirty ones right, upkeep.
+//! The pool's own tasks but for the upkeep: opening connections, putting dirty ones right, saying
+//! good-bye.
 //!
 //! Each holds its count in a guard, so that a panic or the end of the runtime gives it back.
 
-use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
-use mainstay_core::observe::next_id;
+use mainstay_core::clock::Tick;
+use mainstay_core::observe::{Change, Removal, next_id};
 use mainstay_core::{Code, Error, Result};
 
-use crate::core::Live;
 use crate::manage::Manage;
-use crate::pool::Shared;
+use crate::shared::{Home, Live, Shared};
 
-/// Up to this part of a lifetime is cut off at random.
-const LIFETIME_JITTER: f64 = 0.25;
 /// How long a good-bye may take.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Starts as many connects as the bounds allow and somebody needs.
-pub(crate) fn connect_as_needed<M: Manage>(shared: &Arc<Shared<M>>, now: Instant) {
-    let begun = shared.lock().begin_connects(&shared.options, now);
-    for _ in 0..begun {
-        let attempt = Attempt { shared: Arc::clone(shared), settled: false };
+pub(crate) fn connect_as_needed<M: Manage>(shared: &Arc<Shared<M>>, now: Tick) {
+    let begun = shared.hub.lock().begin_connects(now);
+    connect(shared, begun);
+}
+
+/// Starts so many connects, which are counted already.
+pub(crate) fn connect<M: Manage>(shared: &Arc<Shared<M>>, count: usize) {
+    for _ in 0..count {
+        let attempt = Attempt { shared: Arc::clone(shared), stage: Stage::Connecting };
         shared.runtime.spawn(attempt.run());
     }
 }
 
-/// A connect under way: counted in `connecting` until it is settled or dropped.
+/// A connect under way, and the tries that follow a failure of it.
 struct Attempt<M: Manage> {
     shared: Arc<Shared<M>>,
-    settled: bool,
+    stage: Stage,
+}
+
+/// What is to be given back if the attempt is dropped.
+#[derive(PartialEq, Eq)]
+enum Stage {
+    /// Counted in `connecting`.
+    Connecting,
+    /// The one who will try again.
+    Waiting,
+    Over,
 }
 
 impl<M: Manage> Attempt<M> {
     async fn run(mut self) {
-        let outcome = self.connect().await;
-        let now = self.shared.clock.now();
-        match outcome {
-            Ok(connection) => self.succeeded(connection, now),
-            Err(error) => self.failed(error, now).await,
+        loop {
+            let begun = self.shared.exact();
+            let generation = self.shared.generation.load(Relaxed);
+            let outcome = self.connect().await;
+            let now = self.shared.exact();
+            let took = now.since(begun);
+            match outcome {
+                Ok(connection) => {
+                    self.stage = Stage::Over;
+                    take_in(&self.shared, connection, generation, took, now);
+                    connect_as_needed(&self.shared, now);
+                    return;
+                }
+                Err(error) => {
+                    if !self.failed(error, took, now).await {
+                        return;
+                    }
+                }
+            }
         }
     }
 
@@ -50,78 +79,155 @@ impl<M: Manage> Attempt<M> {
         })
     }
 
-    fn succeeded(&mut self, connection: M::Connection, now: Instant) {
-        take_in(&self.shared, connection, now);
-        self.settled = true;
-        connect_as_needed(&self.shared, now);
-    }
-
-    /// Tells the waiters where nothing else can serve them, and tries again where they wait on.
-    async fn failed(&mut self, error: Error, now: Instant) {
+    /// Tells the waiters where nothing else can serve them. Waits, and returns whether to try
+    /// again, while anybody asks.
+    async fn failed(&mut self, error: Error, took: Duration, now: Tick) -> bool {
         tracing::debug!(pool = &*self.shared.name, %error, "connect failed");
-        self.settled = true;
-        let (wakers, retry_at) = {
-            let mut core = self.shared.lock();
-            let wakers = core.connect_failed(&Arc::new(error), now);
-            let waiting = core.waiters.len() > 0;
-            (wakers, core.failure.as_ref().filter(|_| waiting).map(|f| f.until))
+        self.shared.tell(None, Change::OpenFailed { error: &error, took });
+        self.stage = Stage::Over;
+        let (woken, retry_at) = {
+            let mut core = self.shared.hub.lock();
+            let woken = core.connect_failed(&Arc::new(error), now);
+            (woken, core.retry_at())
         };
-        wakers.into_iter().for_each(std::task::Waker::wake);
+        woken.wake();
         self.shared.gone.notify_waiters();
-        if let Some(at) = retry_at {
-            self.shared.clock.sleep_until(at).await;
-            connect_as_needed(&self.shared, self.shared.clock.now());
+        let Some(at) = retry_at else { return false };
+        self.stage = Stage::Waiting;
+        self.shared.clock.sleep_until(at.instant()).await;
+        let mut core = self.shared.hub.lock();
+        let again = core.begin_retry();
+        if again {
+            self.stage = Stage::Connecting;
+        } else {
+            core.no_retry();
+            self.stage = Stage::Over;
         }
+        again
     }
 }
 
 impl<M: Manage> Drop for Attempt<M> {
     fn drop(&mut self) {
-        if !self.settled {
-            let error = Error::new(Code::Unreachable, "the attempt to connect was abandoned");
-            let now = self.shared.clock.now();
-            let wakers = self.shared.lock().connect_failed(&Arc::new(error), now);
-            wakers.into_iter().for_each(std::task::Waker::wake);
-            self.shared.gone.notify_waiters();
+        match self.stage {
+            Stage::Connecting => {
+                let error = Error::new(Code::Unreachable, "the attempt to connect was abandoned");
+                let now = self.shared.exact();
+                let woken = self.shared.hub.lock().connect_failed(&Arc::new(error), now);
+                woken.wake();
+                self.shared.gone.notify_waiters();
+            }
+            Stage::Waiting => self.shared.hub.lock().no_retry(),
+            Stage::Over => {}
         }
     }
 }
 
 /// A connection that is counted in `connecting` becomes one of the pool's.
-fn take_in<M: Manage>(shared: &Arc<Shared<M>>, connection: M::Connection, now: Instant) {
+pub(crate) fn take_in<M: Manage>(
+    shared: &Arc<Shared<M>>,
+    connection: M::Connection,
+    generation: u32,
+    took: Duration,
+    now: Tick,
+) {
     let lifetime = shared.options.max_lifetime;
-    let expires = lifetime.map(|l| now + shared.rng.jittered(l, LIFETIME_JITTER));
-    let live = shared.lock().connected(connection, next_id(), expires, now);
-    shared.put(live, now);
+    let expires = lifetime.map(|lifetime| shared.lifetimes.end(now, lifetime));
+    let (slot, open) = {
+        let mut core = shared.hub.lock();
+        (core.connected(), core.open)
+    };
+    let id = next_id();
+    let (opened, used, answered) = (now, now, now);
+    let live = Box::new(Live {
+        connection,
+        id,
+        slot,
+        generation,
+        opened,
+        expires,
+        used,
+        answered,
+        handed_out: false,
+    });
+    shared.tallies.opened(took, open);
+    shared.tell(Some(id), Change::Opened { took });
+    if let Some(why) = shared.is_over(&live, now) {
+        // The pool was cleared while it was being opened.
+        shared.remove(live, why, now);
+        return;
+    }
+    {
+        let mut cell = shared.hub.slots.lock(slot);
+        cell.id = id;
+        cell.live = Some(live);
+        cell.home = Some(Arc::new(Home(Arc::clone(shared))));
+    }
+    shared.offer(slot, now);
 }
 
 /// Puts a dirty connection right within `recover_timeout`, or discards it. It counts as in use
 /// until then.
-pub(crate) fn recover<M: Manage>(shared: &Arc<Shared<M>>, live: Live<M::Connection>) {
-    let mut work = Recovery { shared: Arc::clone(shared), live: Some(live) };
+pub(crate) fn recover<M: Manage>(shared: &Arc<Shared<M>>, live: Box<Live<M::Connection>>) {
+    let mut work =
+        Tended { shared: Arc::clone(shared), live: Some(live), failing: Removal::NotRecovered };
     shared.runtime.spawn(async move {
         let Some(live) = work.live.as_mut() else { return };
         let limit = work.shared.options.recover_timeout;
         let recovery = work.shared.manage.recover(&mut live.connection);
-        if let Some(Ok(())) = work.shared.clock.timeout(limit, recovery).await
-            && let Some(mut live) = work.live.take()
-        {
-            let now = work.shared.clock.now();
-            live.idle_since = now;
-            work.shared.put(live, now);
+        if let Some(Ok(())) = work.shared.clock.timeout(limit, recovery).await {
+            work.is_well();
         }
     });
 }
 
-struct Recovery<M: Manage> {
-    shared: Arc<Shared<M>>,
-    live: Option<Live<M::Connection>>,
+/// Asks one that has lain idle whether it still answers. It counts as in use until then.
+pub(crate) fn keep_alive<M: Manage>(shared: &Arc<Shared<M>>, live: Box<Live<M::Connection>>) {
+    let used = live.used;
+    let mut work =
+        Tended { shared: Arc::clone(shared), live: Some(live), failing: Removal::NoAnswer };
+    shared.runtime.spawn(async move {
+        let Some(live) = work.live.as_mut() else { return };
+        let limit = work.shared.options.validation_timeout;
+        let answer = work.shared.manage.check(&mut live.connection);
+        if let Some(Ok(())) = work.shared.clock.timeout(limit, answer).await {
+            // Nobody has used it: for the idle timeout nothing has changed.
+            work.is_well_since(used);
+        }
+    });
 }
 
-impl<M: Manage> Drop for Recovery<M> {
+/// A connection in the hands of the pool itself: gone when it is dropped.
+struct Tended<M: Manage> {
+    shared: Arc<Shared<M>>,
+    live: Option<Box<Live<M::Connection>>>,
+    failing: Removal,
+}
+
+impl<M: Manage> Tended<M> {
+    fn is_well(&mut self) {
+        let now = self.shared.exact();
+        self.is_well_since(now);
+    }
+
+    fn is_well_since(&mut self, used: Tick) {
+        let Some(mut live) = self.live.take() else { return };
+        let now = self.shared.exact();
+        if let Some(why) = self.shared.is_over(&live, now) {
+            self.shared.remove(live, why, now);
+            return;
+        }
+        (live.used, live.answered) = (used, now);
+        let slot = live.slot;
+        self.shared.hub.slots.lock(slot).live = Some(live);
+        self.shared.offer(slot, now);
+    }
+}
+
+impl<M: Manage> Drop for Tended<M> {
     fn drop(&mut self) {
         if let Some(live) = self.live.take() {
-            self.shared.discard(live, self.shared.clock.now());
+            self.shared.remove(live, self.failing, self.shared.exact());
         }
     }
 }
@@ -133,45 +239,4 @@ pub(crate) fn say_goodbye<M: Manage>(shared: &Arc<Shared<M>>, connection: M::Con
     runtime.spawn(async move {
         shared.clock.timeout(CLOSE_TIMEOUT, shared.manage.close(connection)).await;
     });
-}
-
-/// Starts the upkeep: it ends with the pool. `first` is a connection that was opened before.
-pub(crate) fn start<M: Manage>(shared: &Arc<Shared<M>>, first: Option<M::Connection>) {
-    if let Some(connection) = first {
-        shared.lock().connecting += 1;
-        take_in(shared, connection, shared.clock.now());
-    }
-    connect_as_needed(shared, shared.clock.now());
-    let options = &shared.options;
-    let shortest = [options.max_lifetime, options.idle_timeout].into_iter().flatten().min();
-    let period = shortest
-        .map_or(Duration::from_secs(1), |d| d / 4)
-        .clamp(Duration::from_millis(20), Duration::from_secs(1));
-    let clock = shared.clock.clone();
-    let pool = Arc::downgrade(shared);
-    shared.runtime.spawn(async move {
-        loop {
-            clock.sleep(period).await;
-            if !upkeep(&pool) {
-                return;
-            }
-        }
-    });
-}
-
-fn upkeep<M: Manage>(pool: &Weak<Shared<M>>) -> bool {
-    let Some(shared) = pool.upgrade() else { return false };
-    let now = shared.clock.now();
-    let gone = {
-        let mut core = shared.lock();
-        if core.closed {
-            return false;
-        }
-        core.reap(&shared.options, now)
-    };
-    for connection in gone {
-        say_goodbye(&shared, connection);
-    }
-    connect_as_needed(&shared, now);
-    true
 }

@@ -6,8 +6,18 @@
 
 use std::task::{Context, Poll, Waker};
 
+use mainstay_core::clock::Tick;
+use mainstay_core::scope::Priority;
+
 /// A place in the queue. It must be given back through [`Waiters::poll`] or [`Waiters::leave`].
 pub(crate) type Key = usize;
+
+/// Since when somebody asks, and how much it matters.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ticket {
+    pub(crate) asked: Tick,
+    pub(crate) priority: Priority,
+}
 
 #[derive(Debug)]
 pub(crate) struct Waiters<T> {
@@ -22,13 +32,14 @@ pub(crate) struct Waiters<T> {
 struct Node<T> {
     prev: Option<Key>,
     next: Option<Key>,
+    ticket: Ticket,
     state: State<T>,
 }
 
 #[derive(Debug)]
 enum State<T> {
     Free,
-    /// In the queue; the waker is there once the owner has been polled.
+    /// In the queue.
     Waiting(Option<Waker>),
     /// Out of the queue, with what the owner has yet to collect.
     Given(T),
@@ -44,9 +55,15 @@ impl<T> Waiters<T> {
         self.len
     }
 
-    /// Joins at the end, or at the front for one whose turn it had been already.
-    pub(crate) fn join(&mut self, front: bool) -> Key {
-        let node = Node { prev: None, next: None, state: State::Waiting(None) };
+    /// The first in the queue.
+    pub(crate) fn first(&self) -> Option<&Ticket> {
+        self.head.map(|key| &self.nodes[key].ticket)
+    }
+
+    /// Joins at the end, or at the front for one whose turn it had been already. `waker` is told
+    /// when something was given.
+    pub(crate) fn join(&mut self, ticket: Ticket, front: bool, waker: Option<Waker>) -> Key {
+        let node = Node { prev: None, next: None, ticket, state: State::Waiting(waker) };
         let key = match self.free.pop() {
             Some(key) => {
                 self.nodes[key] = node;
@@ -129,70 +146,5 @@ impl<T> Waiters<T> {
             None => self.tail = prev,
         }
         self.len -= 1;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::VecDeque;
-
-    use proptest::prelude::*;
-
-    use super::*;
-
-    #[derive(Clone, Debug)]
-    enum Op {
-        Join(bool),
-        Give,
-        Collect(usize),
-        Leave(usize),
-    }
-
-    fn op() -> impl Strategy<Value = Op> {
-        prop_oneof![
-            3 => any::<bool>().prop_map(Op::Join),
-            2 => Just(Op::Give),
-            2 => any::<usize>().prop_map(Op::Collect),
-            1 => any::<usize>().prop_map(Op::Leave),
-        ]
-    }
-
-    proptest! {
-        /// Against a plain queue: the same order, nothing lost, nothing given twice.
-        #[test]
-        fn behaves_as_a_plain_queue(ops in prop::collection::vec(op(), 0..200)) {
-            let mut waiters = Waiters::new();
-            let mut model: VecDeque<Key> = VecDeque::new();
-            let mut given: Vec<(Key, u32)> = Vec::new();
-            let mut cx = Context::from_waker(Waker::noop());
-            for (n, op) in ops.into_iter().enumerate() {
-                match op {
-                    Op::Join(front) => {
-                        let key = waiters.join(front);
-                        if front { model.push_front(key) } else { model.push_back(key) }
-                    }
-                    Op::Give => match (waiters.give(n as u32), model.pop_front()) {
-                        (Ok(_), Some(key)) => given.push((key, n as u32)),
-                        (Err(item), None) => prop_assert_eq!(item, n as u32),
-                        other => prop_assert!(false, "{:?}", other),
-                    },
-                    Op::Collect(i) if !given.is_empty() => {
-                        let (key, item) = given.swap_remove(i % given.len());
-                        prop_assert_eq!(waiters.poll(key, &mut cx), Poll::Ready(item));
-                    }
-                    Op::Leave(i) if !given.is_empty() && i % 2 == 0 => {
-                        let (key, item) = given.swap_remove(i % given.len());
-                        prop_assert_eq!(waiters.leave(key), Some(item));
-                    }
-                    Op::Leave(i) if !model.is_empty() => {
-                        let key = model.remove(i % model.len()).unwrap();
-                        prop_assert!(waiters.poll(key, &mut cx).is_pending());
-                        prop_assert_eq!(waiters.leave(key), None);
-                    }
-                    Op::Collect(_) | Op::Leave(_) => {}
-                }
-                prop_assert_eq!(waiters.len(), model.len());
-            }
-        }
     }
 }

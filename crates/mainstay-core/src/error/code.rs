@@ -86,6 +86,20 @@ codes! {
 
     /// Too many callers wait for a connection already.
     PoolQueueFull = "POOL-005", Operation, Later, fix "shed load earlier, or raise pool.max_waiting";
+    /// There is more to do than the pool can carry, and this caller was refused so that others are
+    /// served in time.
+    PoolShed = "POOL-006", Operation, Later,
+        fix "send less, or answer 503 with Retry-After; pool.shed_target is how long a caller may wait then";
+    /// A connection is held and nothing has been done with it for `pool.leak_after`.
+    PoolLeak = "POOL-007", Program, Never,
+        fix "let the guard, stream or transaction end before other work; move slow calls out of it";
+    /// A connection that was reported as a leak came back after all.
+    PoolLeakReturned = "POOL-008", Program, Never,
+        fix "hold connections for less time, or raise pool.leak_after if this is meant to be so";
+    /// A task asks for a second connection while it holds one: enough of these at once wait for
+    /// each other until they time out.
+    PoolNested = "POOL-009", Program, Never,
+        fix "use the handle of the open transaction, or let the first connection go before";
 
     /// A value exists already where it must be unique.
     Unique = "DB-001", User, Never, fix "use another value, or update the row that has it";
@@ -146,6 +160,12 @@ codes! {
     StatementCancelled = "DB-033", Operation, Later, fix "make the statement cheaper, or allow it more time";
     /// The server or the disk is out of a resource.
     Resources = "DB-034", Operation, Later, fix "free what the message names";
+    /// The request's or job's deadline passed while the statement ran; the server was told to stop.
+    Deadline = "DB-035", Operation, Unknown, fix "make the statement cheaper, or allow the request more time";
+    /// The statement sets something on its session, which a transaction pooler such as PgBouncer
+    /// hands to others between two transactions.
+    NeedsSession = "DB-036", Program, Never,
+        fix "use what belongs to the transaction (SET LOCAL, pg_advisory_xact_lock), or a URL that goes to the server directly";
     /// Any other error of the server.
     Server = "DB-090", Operation, Never, fix "the server's message says more";
     /// The driver could not make sense of the connection.

@@ -31,8 +31,5 @@ async fn closing_gives_up_at_its_bound_and_names_who_holds() {
     let _held = pool.acquire().await.unwrap();
     let error = pool.close(Duration::from_millis(20)).await.unwrap_err();
     assert_eq!(error.code(), Code::PoolStillOut);
-    assert!(
-        error.report().contains("1 is held by crates/mainstay-pool/tests/it/close.rs:"),
-        "{error:?}"
-    );
+    assert!(error.report().contains("by crates/mainstay-pool/tests/it/close.rs:"), "{error:?}");
 }

@@ -57,9 +57,10 @@ async fn the_bound_holds_and_the_refused_are_told_who_holds() {
     let report = error.report();
     assert!(report.contains("(max 2: 2 in use, 0 idle, 0 waiting)"), "{report}");
     assert!(
-        report.contains("why: 2 are held by POST /orders (crates/mainstay-pool/tests/it/order.rs:"),
+        report.contains("ms by POST /orders (crates/mainstay-pool/tests/it/order.rs:"),
         "{report}"
     );
+    assert!(report.contains("this task holds one itself"), "{report}");
     assert_eq!(pool.status().waiting, 0);
 }
 
