@@ -144,6 +144,16 @@ impl Tick {
         Duration::from_nanos(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
 
+    /// The nanoseconds themselves.
+    pub fn nanos(self) -> i64 {
+        self.0
+    }
+
+    /// From what [`nanos`](Self::nanos) gave.
+    pub fn from_nanos(nanos: i64) -> Self {
+        Self(nanos)
+    }
+
     /// As an instant.
     pub fn instant(self) -> Instant {
         let (origin, _) = *ORIGIN;

@@ -168,6 +168,8 @@ pub enum Change<'a> {
 pub enum Removal {
     /// Its last user left it beyond repair.
     Broken,
+    /// Its last user changed its session.
+    Spent,
     /// It did not become clean within its bound.
     NotRecovered,
     /// It did not answer when it was asked.
@@ -189,6 +191,7 @@ impl Removal {
     pub fn as_str(self) -> &'static str {
         match self {
             Removal::Broken => "broken",
+            Removal::Spent => "spent",
             Removal::NotRecovered => "not_recovered",
             Removal::NoAnswer => "no_answer",
             Removal::Expired => "expired",

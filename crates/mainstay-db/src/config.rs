@@ -30,6 +30,7 @@ use crate::url::{self, Target};
 pub struct Connect {
     url: String,
     options: Options,
+    statement_timeout: Option<Duration>,
     name: Arc<str>,
     clock: Clock,
     rng: Rng,
@@ -41,6 +42,7 @@ impl Connect {
         Self {
             url: url.to_owned(),
             options: Options::default(),
+            statement_timeout: None,
             name: "main".into(),
             clock: Clock::system(),
             rng: Rng::system(),
@@ -53,6 +55,16 @@ impl Connect {
     #[must_use]
     pub fn pool(mut self, options: Options) -> Self {
         self.options = options;
+        self
+    }
+
+    /// How long one statement may take: PostgreSQL, MariaDB and (for reads) MySQL are told to end it
+    /// then, and half a second later it is given up here, on every engine: DB-035. At least 1 ms;
+    /// `None`, the default, is no bound but the deadline of the current
+    /// [`Scope`](mainstay_core::scope::Scope).
+    #[must_use]
+    pub fn statement_timeout(mut self, limit: Option<Duration>) -> Self {
+        self.statement_timeout = limit;
         self
     }
 
@@ -91,10 +103,17 @@ impl Connect {
     /// (server or file), LOCAL-001 to LOCAL-003 (private server).
     pub async fn connect(self) -> Result<Db> {
         self.options.validate()?;
+        if self.statement_timeout.is_some_and(|limit| limit < Duration::from_millis(1)) {
+            return Err(Error::new(
+                Code::ConfigValue,
+                "database.statement_timeout is below 1 ms: every statement would fail",
+            ));
+        }
         let (engine, driver, local) = match url::target(&self.url)? {
             Target::Server(engine) => (engine, self.driver(engine)?, Local::none()),
             Target::Local(folder) => {
-                let (driver, server) = local::start(folder, &self.clock).await?;
+                let (driver, server) =
+                    local::start(folder, self.statement_timeout, &self.clock).await?;
                 (Engine::Postgres, driver, server)
             }
         };
@@ -106,6 +125,7 @@ impl Connect {
             schema_epoch: AtomicU64::new(0),
             name: self.name,
             options: self.options,
+            statement_timeout: self.statement_timeout,
             clock: self.clock,
             rng: self.rng,
             observer: self.observer,
@@ -120,12 +140,16 @@ impl Connect {
                 .map(|d| Driver::Sqlite(Box::new(d))),
             #[cfg(feature = "postgres")]
             Engine::Postgres => {
-                crate::driver::postgres::Driver::from_url(&self.url, self.clock.clone())
+                let (limit, clock) = (self.statement_timeout, self.clock.clone());
+                crate::driver::postgres::Driver::from_url(&self.url, limit, clock)
                     .map(|d| Driver::Postgres(Box::new(d)))
             }
             #[cfg(feature = "mysql")]
-            Engine::MySql => crate::driver::mysql::Driver::from_url(&self.url)
-                .map(|d| Driver::MySql(Box::new(d))),
+            Engine::MySql => {
+                let (limit, clock) = (self.statement_timeout, self.clock.clone());
+                crate::driver::mysql::Driver::from_url(&self.url, limit, clock)
+                    .map(|d| Driver::MySql(Box::new(d)))
+            }
             #[allow(unreachable_patterns, reason = "reached where an engine is left out")]
             other => Err(Error::new(Code::Unsupported, format!("{other} is not compiled in"))),
         }

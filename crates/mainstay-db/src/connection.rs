@@ -4,10 +4,12 @@
 //! `activity` is not `Idle`; and from BEGIN to the end of a transaction `in_transaction` is set. A
 //! future dropped at any await leaves them as they are, and the pool acts on that.
 
+use std::time::Duration;
+
 use futures_util::StreamExt;
 use mainstay_core::Result;
-use mainstay_pool::Condition;
-use sqlx::{Executor, SqlSafeStr, SqlStr};
+use mainstay_pool::{Activity as Notes, Condition};
+use sqlx::{AssertSqlSafe, Executor, SqlSafeStr, SqlStr};
 
 use crate::engine::Engine;
 use crate::error::{ends_transaction, from_driver, leaves_connection_usable};
@@ -20,6 +22,8 @@ pub(crate) struct Connection {
     pub(crate) state: State,
     /// The schema's epoch that its prepared statements are of: see `Db::hold`.
     pub(crate) epoch: u64,
+    /// Where what is done with it is noted, for reports; given by the pool.
+    pub(crate) activity: Option<Notes>,
 }
 
 /// A driver's connection.
@@ -29,7 +33,7 @@ pub(crate) enum Raw {
     #[cfg(feature = "postgres")]
     Postgres(sqlx::PgConnection, crate::driver::postgres::Backend),
     #[cfg(feature = "mysql")]
-    MySql(sqlx::MySqlConnection),
+    MySql(sqlx::MySqlConnection, crate::driver::mysql::Session),
 }
 
 /// Where a connection stands with its server.
@@ -41,6 +45,8 @@ pub(crate) struct State {
     pub(crate) failed_in_transaction: bool,
     /// The server has rolled the open transaction back: what is sent now would commit by itself.
     pub(crate) lost_transaction: bool,
+    /// Its session was changed: nobody else may have it.
+    pub(crate) spent: bool,
     pub(crate) broken: bool,
 }
 
@@ -64,7 +70,7 @@ pub(crate) struct Reading<'c> {
 
 impl Connection {
     pub(crate) fn new(raw: Raw) -> Self {
-        Self { raw, state: State::new(), epoch: 0 }
+        Self { raw, state: State::new(), epoch: 0, activity: None }
     }
 
     pub(crate) fn engine(&self) -> Engine {
@@ -74,16 +80,21 @@ impl Connection {
             #[cfg(feature = "postgres")]
             Raw::Postgres(..) => Engine::Postgres,
             #[cfg(feature = "mysql")]
-            Raw::MySql(_) => Engine::MySql,
+            Raw::MySql(..) => Engine::MySql,
         }
     }
 
     pub(crate) fn condition(&self) -> Condition {
         match (self.state.broken, self.state.activity) {
             (true, _) => Condition::Broken,
-            // The driver loses its place in MySQL's protocol when a future is dropped half-way.
-            (_, Activity::Waiting) if self.engine() == Engine::MySql => Condition::Broken,
+            // The driver loses its place in MySQL's protocol when a future is dropped half-way. Of
+            // one behind a pooler nobody knows which process to have give up.
+            (_, Activity::Waiting) if self.engine() == Engine::MySql || self.is_pooled() => {
+                Condition::Broken
+            }
             (_, Activity::Waiting | Activity::Rows) => Condition::Dirty,
+            // What was set on the session is the next one's surprise.
+            (_, Activity::Idle) if self.state.spent => Condition::Spent,
             (_, Activity::Idle) if self.state.in_transaction => Condition::Dirty,
             (_, Activity::Idle) => Condition::Clean,
         }
@@ -118,7 +129,7 @@ impl Connection {
             #[cfg(feature = "postgres")]
             Raw::Postgres(connection, _) => fetch!(connection, Postgres),
             #[cfg(feature = "mysql")]
-            Raw::MySql(connection) => fetch!(connection, MySql),
+            Raw::MySql(connection, _) => fetch!(connection, MySql),
         };
         Reading { steps, state: &mut self.state, owes_done }
     }
@@ -145,7 +156,7 @@ impl Connection {
             #[cfg(feature = "postgres")]
             Raw::Postgres(connection, _) => connection.clear_cached_statements().await,
             #[cfg(feature = "mysql")]
-            Raw::MySql(connection) => connection.clear_cached_statements().await,
+            Raw::MySql(connection, _) => connection.clear_cached_statements().await,
         };
         self.state.note(done.as_ref().map(|()| false));
         done.map_err(|e| from_driver(e, None))?;
@@ -161,22 +172,49 @@ impl Connection {
 
     /// Opens a transaction. SQLite takes its write lock at once, so that waiting for it is bounded
     /// by the busy timeout and no later statement can fail for it.
-    pub(crate) async fn begin(&mut self) -> Result<()> {
+    ///
+    /// With `limit`, PostgreSQL is told in the same exchange to end each statement that takes longer,
+    /// so that it does even if we are gone by then.
+    pub(crate) async fn begin(&mut self, limit: Option<Duration>) -> Result<()> {
         let sql = if self.engine() == Engine::Sqlite { "BEGIN IMMEDIATE" } else { "BEGIN" };
-        self.state.in_transaction = true;
+        self.open_transaction(true);
         self.state.failed_in_transaction = false;
         self.state.lost_transaction = false;
-        let outcome = self.run(sql).await;
+        let outcome = match limit.filter(|_| self.engine() == Engine::Postgres) {
+            Some(limit) => {
+                let ms = limit.as_millis().clamp(1, i32::MAX as u128);
+                let text = format!("BEGIN; SET LOCAL statement_timeout = {ms}");
+                self.run(AssertSqlSafe(text)).await
+            }
+            None => self.run(sql).await,
+        };
         if outcome.is_err() && !self.state.broken {
-            self.state.in_transaction = false;
+            self.open_transaction(false);
         }
         outcome.map(drop).map_err(|e| from_driver(e, Some(sql)))
+    }
+
+    fn open_transaction(&mut self, open: bool) {
+        self.state.in_transaction = open;
+        if let Some(activity) = &self.activity {
+            activity.in_transaction(open);
+        }
+    }
+
+    /// Whether the server's side of it is shared with others between transactions.
+    pub(crate) fn is_pooled(&self) -> bool {
+        match &self.raw {
+            #[cfg(feature = "postgres")]
+            Raw::Postgres(_, backend) => backend.pooled,
+            #[allow(unreachable_patterns, reason = "reached only with several engines")]
+            _ => false,
+        }
     }
 
     /// Where this fails, the transaction may still be open (SQLite): a rollback settles it.
     pub(crate) async fn commit(&mut self) -> Result<(), sqlx::Error> {
         self.run("COMMIT").await?;
-        self.state.in_transaction = false;
+        self.open_transaction(false);
         Ok(())
     }
 
@@ -184,7 +222,7 @@ impl Connection {
         match self.run("ROLLBACK").await {
             Err(error) if !is_no_transaction(&error) => Err(from_driver(error, Some("ROLLBACK"))),
             _ => {
-                self.state.in_transaction = false;
+                self.open_transaction(false);
                 Ok(())
             }
         }
@@ -246,6 +284,7 @@ impl State {
             in_transaction: false,
             failed_in_transaction: false,
             lost_transaction: false,
+            spent: false,
             broken: false,
         }
     }

@@ -15,7 +15,6 @@ use crate::config::Connect;
 use crate::driver::Driver;
 use crate::engine::Engine;
 use crate::error::from_driver;
-use crate::hold::Ran;
 use crate::local::Local;
 use crate::record::Record;
 use crate::statement::Sql;
@@ -41,6 +40,7 @@ pub(crate) struct Shared {
     pub(crate) schema_epoch: AtomicU64,
     pub(crate) name: Arc<str>,
     pub(crate) options: Options,
+    pub(crate) statement_timeout: Option<Duration>,
     pub(crate) clock: Clock,
     pub(crate) rng: Rng,
     pub(crate) observer: Observer,
@@ -150,12 +150,13 @@ impl Db {
             }
             let mut record =
                 Record::begin(&self.shared, &shown, &text, place, self.transaction_id());
-            let held = self.hold(false, false, place).await;
-            let mut hold = record.check(held, place)?;
-            record.started(hold.id());
-            hold.mark(&text);
-            let _ran = Ran::new(self, &text);
-            let outcome = hold.run(sql).await.map_err(|e| from_driver(e, Some(sql)));
+            let outcome = self.in_time(self.deadline(), async {
+                let mut hold = self.hold(false, false, place).await?;
+                record.started(hold.id());
+                let _ran = hold.begins(self, &text, &shown)?;
+                hold.run(sql).await.map_err(|e| from_driver(e, Some(sql)))
+            });
+            let outcome = outcome.await;
             record.check(outcome, place)?;
             record.done();
             Ok(())

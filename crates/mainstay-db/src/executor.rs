@@ -9,13 +9,12 @@ use futures_core::future::BoxFuture;
 use futures_core::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt};
 use mainstay_core::{Code, Error, Place, Result};
-use sqlx::{Either, Execute, Executor, SqlStr};
+use sqlx::{Arguments as _, Either, Execute, Executor, SqlStr};
 
 use crate::connection::{Activity, Connection, Raw};
 use crate::db::Db;
 use crate::engine::Engine;
 use crate::error::{describe, into_driver};
-use crate::hold::Ran;
 use crate::record::Record;
 use crate::statement::Sql;
 
@@ -78,11 +77,18 @@ macro_rules! executor {
                     let mut record = Record::begin(&db.shared, &kept, &text, place, db.transaction_id());
                     let allowed = text.check_control(db.engine(), db.in_transaction());
                     record.check(allowed, place).map_err(into_driver)?;
+                    let deadline = db.deadline();
                     let held = db.hold(text.only_reads, false, place).await;
                     let mut hold = record.check(held, place).map_err(into_driver)?;
                     record.started(hold.id());
-                    hold.mark(&text);
-                    let _ran = Ran::new(db, &text);
+                    let begun = hold.begins(db, &text, &kept);
+                    let ran = record.check(begun, place).map_err(into_driver)?;
+                    let pooled = hold.is_pooled();
+                    // Without values it need not be prepared.
+                    let arguments = arguments.filter(|a| !(pooled && a.len() == 0 && text.is_single));
+                    let enclosed = db.in_time(deadline, hold.enclose(arguments.is_some())).await;
+                    let enclosed = record.check(enclosed, place).map_err(into_driver)?;
+                    {
                     let Connection { raw, state, .. } = &mut *hold;
                     state.activity = Activity::Waiting;
                     let mut owes_done = db.engine() == Engine::Sqlite && !text.is_empty;
@@ -90,7 +96,7 @@ macro_rules! executor {
                         $pattern => match arguments {
                             None => $connection.fetch_many(sql),
                             Some(arguments) => {
-                                let keep = persistent && text.keep;
+                                let keep = persistent && text.keep && !pooled;
                                 $connection.fetch_many(sqlx::query_with(sql, arguments).persistent(keep))
                             }
                         },
@@ -99,7 +105,9 @@ macro_rules! executor {
                     };
                     loop {
                         state.activity = Activity::Waiting;
-                        let mut item = items.next().await.transpose();
+                        let next = async { Ok(items.next().await.transpose()) };
+                        let next = db.in_time(deadline, next).await;
+                        let mut item = record.check(next, place).map_err(into_driver)?;
                         match &item {
                             Ok(Some(Either::Left(_))) => owes_done = false,
                             // SQLite's thread is gone: see `Reading::next`.
@@ -114,6 +122,7 @@ macro_rules! executor {
                                     Either::Left(done) => record.affected(done.rows_affected()),
                                     Either::Right(_) => record.row(),
                                 }
+                                ran.pauses();
                                 yield item;
                             }
                             Err(error) => {
@@ -123,6 +132,9 @@ macro_rules! executor {
                             }
                         }
                     }
+                    }
+                    let concluded = db.in_time(deadline, hold.conclude(enclosed, true)).await;
+                    record.check(concluded, place).map_err(into_driver)?;
                     record.done();
                 })
             }
@@ -156,6 +168,7 @@ macro_rules! executor {
             {
                 Box::pin(async move {
                     let mut hold = self.db.hold(false, false, self.place).await.map_err(into_driver)?;
+                    hold.check_session().map_err(|e| into_driver(e.at(self.place)))?;
                     let Connection { raw, state, .. } = &mut *hold;
                     state.activity = Activity::Waiting;
                     let prepared = match raw {
@@ -174,6 +187,7 @@ macro_rules! executor {
             {
                 Box::pin(async move {
                     let mut hold = self.db.hold(false, false, self.place).await.map_err(into_driver)?;
+                    hold.check_session().map_err(|e| into_driver(e.at(self.place)))?;
                     let Connection { raw, state, .. } = &mut *hold;
                     state.activity = Activity::Waiting;
                     let described = match raw {
@@ -201,6 +215,6 @@ executor!(
 );
 executor!(
     "mysql", MySql, mysql, sqlx::MySql, sqlx::mysql::MySqlRow, sqlx::mysql::MySqlQueryResult,
-    Raw::MySql(connection) => connection,
+    Raw::MySql(connection, _) => connection,
     "A handle as sqlx's executor for MySQL and MariaDB: see [`Db::mysql`]."
 );

@@ -6,11 +6,14 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use mainstay_core::{Code, Error, Place, Result};
-use mainstay_pool::{Lease, Manage};
+use mainstay_pool::{Activity as Notes, Lease, Manage};
 
 use crate::connection::{Activity, Connection};
 use crate::db::Db;
 use crate::driver::Driver;
+use crate::engine::Engine;
+use crate::error::from_driver;
+use crate::statement::Sql;
 use crate::text::Text;
 use crate::transaction::Turn;
 
@@ -32,21 +35,27 @@ impl Hold<'_> {
     }
 }
 
-/// A statement that may change the schema is being run: when it ends, in whatever way, what is
-/// prepared may be out of date. Dropped while the connection is still held.
+/// A statement is being run. When it ends, in whatever way, its connection is noted as unused again,
+/// and if it may have changed the schema, what is prepared as out of date. Dropped while the
+/// connection is still held.
 pub(crate) struct Ran<'a> {
     db: &'a Db,
     changes_schema: bool,
+    activity: Option<Notes>,
 }
 
-impl<'a> Ran<'a> {
-    pub(crate) fn new(db: &'a Db, text: &Text) -> Self {
-        Self { db, changes_schema: text.changes_schema }
+impl Ran<'_> {
+    /// Its rows are with the program, which takes its time: nothing is under way meanwhile.
+    pub(crate) fn pauses(&self) {
+        if let Some(activity) = &self.activity {
+            activity.ends();
+        }
     }
 }
 
 impl Drop for Ran<'_> {
     fn drop(&mut self) {
+        self.pauses();
         if self.changes_schema {
             self.db.shared.schema_epoch.fetch_add(1, Relaxed);
             if let Some(transaction) = &self.db.transaction {
@@ -57,13 +66,67 @@ impl Drop for Ran<'_> {
 }
 
 impl Hold<'_> {
-    /// Where `text` may leave a transaction open on a connection of the pool, the pool is to roll
-    /// back: no driver tells whether it did.
-    pub(crate) fn mark(&mut self, text: &Text) {
+    /// A statement of `text` is about to be sent.
+    ///
+    /// Errors: DB-036 where it needs a session of its own and there is none.
+    pub(crate) fn begins<'d>(&mut self, db: &'d Db, text: &Text, sql: &Sql) -> Result<Ran<'d>> {
+        if let Some(what) = text.session {
+            if self.is_pooled() {
+                return Err(needs_session(what));
+            }
+            // It is closed when it comes back, so that nobody else finds it changed.
+            self.state.spent |= db.engine() != Engine::Sqlite;
+        }
+        // Where the text may leave a transaction open on a connection of the pool, the pool is to
+        // roll back: no driver tells whether it did.
         if text.may_control && matches!(self, Hold::Pooled(_)) {
             self.state.in_transaction = true;
         }
+        let activity = self.activity.clone();
+        if let Some(activity) = &activity {
+            activity.begins(sql.to_what());
+        }
+        Ok(Ran { db, changes_schema: text.changes_schema, activity })
     }
+
+    /// Behind a transaction pooler the driver's two exchanges of a statement with values could reach
+    /// two servers: a transaction around them keeps them together. Returns whether one was opened.
+    pub(crate) async fn enclose(&mut self, has_values: bool) -> Result<bool> {
+        let needed = has_values && self.is_pooled() && !self.state.in_transaction;
+        if needed {
+            self.begin(None).await?;
+        }
+        Ok(needed)
+    }
+
+    /// Ends what [`enclose`](Self::enclose) opened: commits if all went well. Where the statement is
+    /// still under way, the pool rolls back.
+    pub(crate) async fn conclude(&mut self, enclosed: bool, well: bool) -> Result<()> {
+        if !enclosed || self.state.activity != Activity::Idle || self.state.broken {
+            return Ok(());
+        }
+        if well {
+            return self.commit().await.map_err(|e| from_driver(e, Some("COMMIT")));
+        }
+        self.rollback().await
+    }
+
+    /// Refuses a statement that is prepared by itself, to be used later. Errors: DB-036.
+    pub(crate) fn check_session(&self) -> Result<()> {
+        if self.is_pooled() { Err(needs_session("a prepared statement")) } else { Ok(()) }
+    }
+
+    /// Whether `text` goes without the driver's preparation: behind a transaction pooler what has no
+    /// values need not be held together by a transaction, and some of it may not.
+    pub(crate) fn goes_plain(&self, text: &Text) -> bool {
+        self.is_pooled() && text.params == 0 && text.is_single
+    }
+}
+
+fn needs_session(what: &str) -> Error {
+    Error::new(Code::NeedsSession, format!("{what} needs a session of its own")).why(
+        "the database is behind a transaction pooler, which gives the server's session to others after each transaction",
+    )
 }
 
 impl Db {

@@ -25,6 +25,7 @@ compile_error!("mainstay-db needs at least one engine: enable `sqlite`, `postgre
 mod config;
 mod connection;
 mod db;
+mod deadline;
 mod driver;
 mod engine;
 mod error;

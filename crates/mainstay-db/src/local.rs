@@ -8,6 +8,7 @@ pub(crate) use without::*;
 #[cfg(feature = "local")]
 mod with {
     use std::sync::{Mutex, PoisonError};
+    use std::time::Duration;
 
     use mainstay_core::clock::Clock;
     use mainstay_core::{Code, Error, Result};
@@ -20,7 +21,11 @@ mod with {
     pub(crate) struct Local(Mutex<Option<Server>>);
 
     /// Starts or joins the server in `folder`.
-    pub(crate) async fn start(folder: String, clock: &Clock) -> Result<(Driver, Local)> {
+    pub(crate) async fn start(
+        folder: String,
+        statement_timeout: Option<Duration>,
+        clock: &Clock,
+    ) -> Result<(Driver, Local)> {
         let start = move || Postgres::start(&Options::new(folder));
         let server = tokio::task::spawn_blocking(start).await.map_err(|e| {
             Error::new(Code::LocalStart, "the start of the private server was cut off").cause(e)
@@ -31,7 +36,11 @@ mod with {
             .ssl_mode(sqlx::postgres::PgSslMode::Disable)
             .username(server.user())
             .database("postgres");
-        let driver = Driver::Postgres(Box::new(postgres::Driver::new(options, clock.clone())));
+        let driver = Driver::Postgres(Box::new(postgres::Driver::new(
+            options,
+            statement_timeout,
+            clock.clone(),
+        )));
         Ok((driver, Local(Mutex::new(Some(server)))))
     }
 
@@ -54,6 +63,8 @@ mod with {
 
 #[cfg(not(feature = "local"))]
 mod without {
+    use std::time::Duration;
+
     use mainstay_core::clock::Clock;
     use mainstay_core::{Code, Error, Result};
 
@@ -62,7 +73,11 @@ mod without {
     pub(crate) struct Local;
 
     #[expect(clippy::unused_async, reason = "has the shape of the one with the feature")]
-    pub(crate) async fn start(_: String, _: &Clock) -> Result<(Driver, Local)> {
+    pub(crate) async fn start(
+        _: String,
+        _: Option<Duration>,
+        _: &Clock,
+    ) -> Result<(Driver, Local)> {
         Err(Error::new(Code::Unsupported, "private servers are not compiled in"))
     }
 

@@ -9,7 +9,6 @@ use mainstay_core::{Code, Error, Place, Result};
 use crate::db::Db;
 use crate::engine::Engine;
 use crate::error::from_driver;
-use crate::hold::Ran;
 use crate::record::Record;
 use crate::row::{FromRow, Row};
 use crate::statement::{IntoSql, Sql, Statement};
@@ -197,25 +196,36 @@ impl<'d> Query<'d> {
             let mut record = Record::begin(&db.shared, &sql, &text, place, db.transaction_id());
             let prepared = statement.prepare(&text, db.engine());
             let (driver_sql, arguments) = record.check(prepared, place)?;
+            let deadline = db.deadline();
             let held = db.hold(text.only_reads, true, place).await;
             let mut hold = record.check(held, place)?;
             record.started(hold.id());
-            hold.mark(&text);
-            let _ran = Ran::new(db, &text);
-            let mut reading = hold.send(driver_sql, Some(arguments), text.keep);
-            loop {
-                let step = reading.next().await.map_err(|e| from_driver(e, Some(sql.as_str())));
-                match record.check(step, place)? {
-                    None => break,
-                    Some(Step::Done { affected, .. }) if told(db, &text) => record.affected(affected),
-                    Some(Step::Done { .. }) => {}
-                    Some(Step::Row(row)) => {
-                        record.row();
-                        let row = record.check(row.read(), place)?;
-                        yield row;
+            let begun = hold.begins(db, &text, &sql);
+            let ran = record.check(begun, place)?;
+            let plain = hold.goes_plain(&text);
+            let enclosed = db.in_time(deadline, hold.enclose(!plain)).await;
+            let enclosed = record.check(enclosed, place)?;
+            let keep = text.keep && !hold.is_pooled();
+            {
+                let mut reading = hold.send(driver_sql, (!plain).then_some(arguments), keep);
+                loop {
+                    let next = async { reading.next().await.map_err(|e| from_driver(e, Some(sql.as_str()))) };
+                    let step = db.in_time(deadline, next).await;
+                    match record.check(step, place)? {
+                        None => break,
+                        Some(Step::Done { affected, .. }) if told(db, &text) => record.affected(affected),
+                        Some(Step::Done { .. }) => {}
+                        Some(Step::Row(row)) => {
+                            record.row();
+                            let row = record.check(row.read(), place)?;
+                            ran.pauses();
+                            yield row;
+                        }
                     }
                 }
             }
+            let concluded = db.in_time(deadline, hold.conclude(enclosed, true)).await;
+            record.check(concluded, place)?;
             record.done();
         }
     }
@@ -226,17 +236,22 @@ impl<'d> Query<'d> {
         let (place, sql) = (statement.place, statement.sql.clone());
         let text = db.text(&sql).map_err(|e| e.at(place))?;
         let mut record = Record::begin(&db.shared, &sql, &text, place, db.transaction_id());
-        let outcome = async {
+        let outcome = db.in_time(db.deadline(), async {
             let (driver_sql, arguments) = statement.prepare(&text, db.engine())?;
             let mut hold = db.hold(text.only_reads, false, place).await?;
             record.started(hold.id());
-            hold.mark(&text);
-            let _ran = Ran::new(db, &text);
-            let mut reading = hold.send(driver_sql, Some(arguments), text.keep);
-            let counts = told(db, &text);
-            read(&mut reading, &mut record, sql.as_str(), counts, on).await
-        }
-        .await;
+            let _ran = hold.begins(db, &text, &sql)?;
+            let plain = hold.goes_plain(&text);
+            let enclosed = hold.enclose(!plain).await?;
+            let keep = text.keep && !hold.is_pooled();
+            let outcome = {
+                let mut reading = hold.send(driver_sql, (!plain).then_some(arguments), keep);
+                read(&mut reading, &mut record, sql.as_str(), told(db, &text), on).await
+            };
+            let concluded = hold.conclude(enclosed, outcome.is_ok()).await;
+            outcome.and_then(|done| concluded.map(|()| done))
+        });
+        let outcome = outcome.await;
         let done = record.check(outcome, place)?;
         record.done();
         Ok(done)

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use mainstay_core::{Code, Error, Place, Result};
+use mainstay_pool::What;
 use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr};
 
 use crate::engine::Engine;
@@ -52,6 +53,14 @@ impl Sql {
         match self {
             Sql::Static(sql) => sql,
             Sql::Dynamic(sql) => sql,
+        }
+    }
+
+    /// As reports of what is under way tell it.
+    pub(crate) fn to_what(&self) -> What {
+        match self {
+            Sql::Static(sql) => What::Static(sql),
+            Sql::Dynamic(sql) => What::Shared(Arc::clone(sql)),
         }
     }
 

@@ -18,6 +18,7 @@ use tokio::sync::{Mutex, MutexGuard};
 
 use crate::connection::{Activity, Connection};
 use crate::db::Db;
+use crate::deadline::SERVER_FIRST;
 use crate::driver::Driver;
 use crate::error::from_driver;
 
@@ -260,7 +261,9 @@ impl<'a> Run<'a> {
     pub(crate) async fn begin(db: &'a Db, place: Place, attempt: u32) -> Result<Self> {
         let mut lease = db.shared.pool(false).acquire_at(place).await?;
         let begun = db.shared.clock.now();
-        lease.begin().await.map_err(|e| e.at(place))?;
+        let deadline = db.deadline();
+        let limit = deadline.map(|d| d.at.saturating_duration_since(begun) + SERVER_FIRST);
+        db.in_time(deadline, lease.begin(limit)).await.map_err(|e| e.at(place))?;
         let connection = lease.id();
         let open = Arc::new(Open {
             id: next_id(),
@@ -331,7 +334,21 @@ impl<'a> Run<'a> {
             return Err(Error::new(Code::TxRollbackOnly, "the transaction was rolled back, not committed")
                 .why("a statement in it failed so that the whole was given up, and its error was swallowed"));
         }
-        let Err(error) = lease.commit().await else { return Ok(()) };
+        // A COMMIT may take longer than there is time left: not knowing how it ended is worse.
+        let shared = &self.db.shared;
+        let grace = shared.clock.now() + shared.options.recover_timeout;
+        let limit = self.db.deadline().map(|d| d.at.max(grace));
+        let committed = match limit {
+            Some(at) => shared.clock.timeout_at(at, lease.commit()).await,
+            None => Some(lease.commit().await),
+        };
+        let Some(committed) = committed else {
+            return Err(Error::new(
+                Code::TxAmbiguous,
+                "COMMIT was not answered before the deadline",
+            ));
+        };
+        let Err(error) = committed else { return Ok(()) };
         if lease.state.broken {
             let error = from_driver(error, None);
             return Err(Error::new(Code::TxAmbiguous, "the answer to COMMIT was lost").cause(error));

@@ -10,8 +10,9 @@ use mainstay_core::observe::{Change, Checkout, Outcome, Removal};
 use mainstay_core::scope::{Priority, Scope};
 use mainstay_core::{Error, Place, Result};
 
+use crate::activity::Activity;
 use crate::core::{Given, Got};
-use crate::holder::{Doing, Holder};
+use crate::holder::Holder;
 use crate::lease::Lease;
 use crate::manage::Manage;
 use crate::nested::Asker;
@@ -153,7 +154,7 @@ fn hold<M: Manage>(
         asker: ask.asker,
         since: now,
         wait,
-        doing: Doing::default(),
+        before: cell.activity.as_ref().map_or(0, Activity::begun),
         leak_told: false,
     });
     drop(cell);

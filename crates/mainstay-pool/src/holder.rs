@@ -1,12 +1,12 @@
 //! Who has a connection, since when, and what they do with it: what reports are made of.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use mainstay_core::Place;
 use mainstay_core::clock::Tick;
 use mainstay_core::scope::Scope;
 
+use crate::activity::{Activity, What};
 use crate::nested::Asker;
 
 /// Who has a connection.
@@ -17,41 +17,10 @@ pub(crate) struct Holder {
     pub(crate) asker: Asker,
     pub(crate) since: Tick,
     pub(crate) wait: Duration,
-    pub(crate) doing: Doing,
+    /// How much had been done with the connection before.
+    pub(crate) before: u32,
     /// A leak was reported, so its return is reported too.
     pub(crate) leak_told: bool,
-}
-
-/// What a holder does with it, as far as it says so.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Doing {
-    pub(crate) last: Option<What>,
-    /// Whether `last` is under way.
-    pub(crate) busy: bool,
-    /// When `last` began or, if it is over, ended.
-    pub(crate) changed: Option<Tick>,
-    /// Since when a transaction is open.
-    pub(crate) transaction: Option<Tick>,
-}
-
-/// What is done with a connection, in the words of whoever does it: a statement's text, without its
-/// values. A clone costs no allocation.
-#[derive(Clone, Debug)]
-pub enum What {
-    /// A literal of the program.
-    Static(&'static str),
-    /// Made at run time.
-    Shared(Arc<str>),
-}
-
-impl What {
-    /// The text.
-    pub fn as_str(&self) -> &str {
-        match self {
-            What::Static(text) => text,
-            What::Shared(text) => text,
-        }
-    }
 }
 
 /// A connection in somebody's hands, as [`Pool::in_use`](crate::Pool::in_use) lists it.
@@ -75,21 +44,24 @@ pub struct InUse {
 
 impl Holder {
     /// Since when nothing has been done with the connection; `None` while something is.
-    pub(crate) fn idle_since(&self) -> Option<Tick> {
-        let idle = self.doing.changed.map_or(self.since, |at| at.max(self.since));
-        (!self.doing.busy).then_some(idle)
+    pub(crate) fn idle_since(&self, activity: &Activity) -> Option<Tick> {
+        if activity.begun() == self.before {
+            return Some(self.since);
+        }
+        let changed = activity.changed().map_or(self.since, |at| at.max(self.since));
+        (!activity.is_busy()).then_some(changed)
     }
 
-    pub(crate) fn in_use(&self, connection: u64, now: Tick) -> InUse {
-        let ago = |at: Tick| now.since(at);
+    pub(crate) fn in_use(&self, connection: u64, activity: &Activity, now: Tick) -> InUse {
+        let used = activity.begun() != self.before;
         InUse {
             connection,
             place: self.place,
             scope: self.scope.clone(),
-            held: ago(self.since),
-            idle: self.idle_since().map(ago),
-            transaction: self.doing.transaction.map(ago),
-            last: self.doing.last.clone(),
+            held: now.since(self.since),
+            idle: self.idle_since(activity).map(|at| now.since(at)),
+            transaction: activity.transaction().map(|at| now.since(at)),
+            last: used.then(|| activity.last()).flatten(),
         }
     }
 }
@@ -97,10 +69,7 @@ impl Holder {
 impl InUse {
     /// `POST /orders (src/orders.rs:88)`, or the place alone.
     pub fn who(&self) -> String {
-        match &self.scope {
-            Some(scope) => format!("{} ({})", scope.name(), self.place),
-            None => self.place.to_string(),
-        }
+        who(self.scope.as_ref(), self.place)
     }
 
     /// `idle in a transaction`, `running a statement` and the like.
@@ -111,5 +80,12 @@ impl InUse {
             (Some(_), Some(_)) => "idle in a transaction",
             (Some(_), None) => "idle",
         }
+    }
+}
+
+pub(crate) fn who(scope: Option<&Scope>, place: Place) -> String {
+    match scope {
+        Some(scope) => format!("{} ({place})", scope.name()),
+        None => place.to_string(),
     }
 }

@@ -9,7 +9,7 @@ use mainstay_core::observe::{Hold, HoldKind};
 use mainstay_core::scope::Scope;
 use mainstay_core::{Code, Error, Place};
 
-use crate::holder::{Holder, InUse};
+use crate::holder::{Holder, InUse, who};
 use crate::manage::Manage;
 use crate::nested::Asker;
 use crate::report::rounded;
@@ -44,15 +44,9 @@ pub(crate) fn look<M: Manage>(shared: &Shared<M>, now: Tick) {
     for slot in 0..used {
         let leaked = {
             let mut cell = shared.hub.slots.lock(slot);
-            let id = cell.id;
-            let leaked = cell.holder.as_mut().filter(|holder| {
-                let idle = holder.idle_since();
-                !holder.leak_told && idle.is_some_and(|since| since + leak_after <= now)
-            });
-            leaked.map(|holder| {
-                holder.leak_told = true;
-                holder.in_use(id, now)
-            })
+            let leaked = cell.in_use(now).filter(|h| h.idle.is_some_and(|idle| idle >= leak_after));
+            let is_new = |holder: &mut Holder| !std::mem::replace(&mut holder.leak_told, true);
+            leaked.filter(|_| cell.holder.as_mut().is_some_and(is_new))
         };
         if let Some(leaked) = leaked {
             report(shared, &leaked, leak_after);
@@ -81,17 +75,29 @@ fn report<M: Manage>(shared: &Shared<M>, leaked: &InUse, leak_after: Duration) {
 
 /// What was reported as a leak came back.
 pub(crate) fn returned<M: Manage>(shared: &Shared<M>, id: u64, holder: &Holder, now: Tick) {
-    let back = holder.in_use(id, now);
+    let held = now.since(holder.since);
     let what = format!(
         "a connection of pool `{}` that looked like a leak came back after {}",
         shared.name,
-        rounded(back.held)
+        rounded(held)
     );
+    let who = who(holder.scope.as_ref(), holder.place);
     let error = Error::new(Code::PoolLeakReturned, what)
-        .why(format!("it was held by {}", back.who()))
-        .at(back.place);
+        .why(format!("it was held by {who}"))
+        .at(holder.place);
     tracing::warn!("{}", error.report());
-    tell(shared, HoldKind::LeakReturned, &back, None, &error);
+    if shared.observer.is_active() {
+        shared.observer.hold(&Hold {
+            pool: &shared.name,
+            kind: HoldKind::LeakReturned,
+            connection: id,
+            place: holder.place,
+            scope: holder.scope.as_ref(),
+            held,
+            second: None,
+            report: &error,
+        });
+    }
 }
 
 /// Whether `asker` has a connection that it does nothing with at this moment: then its asking for
@@ -107,8 +113,8 @@ pub(crate) fn check_nested<M: Manage>(
     let now = shared.now();
     let first = {
         let cell = shared.hub.slots.lock(slot);
-        let holder = cell.holder.as_ref().filter(|h| h.asker == asker && !h.doing.busy);
-        holder.map(|h| h.in_use(cell.id, now))
+        let is_theirs = cell.holder.as_ref().is_some_and(|h| h.asker == asker);
+        cell.in_use(now).filter(|held| is_theirs && held.idle.is_some())
     };
     if let Some(first) = first {
         let what = format!(

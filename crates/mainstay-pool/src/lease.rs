@@ -8,7 +8,6 @@ use std::sync::Arc;
 use mainstay_core::clock::Tick;
 use mainstay_core::observe::Removal;
 
-use crate::holder::{Doing, What};
 use crate::manage::Manage;
 use crate::shared::{Home, Live};
 
@@ -29,36 +28,6 @@ impl<M: Manage> Lease<M> {
     /// The connection's number, unique within the process.
     pub fn id(&self) -> u64 {
         self.live.as_ref().map_or(0, |live| live.id)
-    }
-
-    /// Notes that `what` is begun with it, for whoever asks who holds what: a report of a leak, an
-    /// exhausted pool, [`Pool::in_use`](crate::Pool::in_use).
-    pub fn begins(&self, what: What, now: Tick) {
-        self.note(|doing| {
-            doing.last = Some(what);
-            doing.busy = true;
-            doing.changed = Some(now);
-        });
-    }
-
-    /// Notes that what was begun is over.
-    pub fn ends(&self, now: Tick) {
-        self.note(|doing| {
-            doing.busy = false;
-            doing.changed = Some(now);
-        });
-    }
-
-    /// Notes that a transaction is open on it since then, or none any more.
-    pub fn in_transaction(&self, since: Option<Tick>) {
-        self.note(|doing| doing.transaction = since);
-    }
-
-    fn note(&self, change: impl FnOnce(&mut Doing)) {
-        let Some(live) = &self.live else { return };
-        if let Some(holder) = self.home.0.hub.slots.lock(live.slot).holder.as_mut() {
-            change(&mut holder.doing);
-        }
     }
 
     pub(crate) fn live(&self) -> &Live<M::Connection> {

@@ -29,6 +29,7 @@
 //! ```
 
 mod acquire;
+mod activity;
 mod advice;
 mod builder;
 mod core;
@@ -52,9 +53,10 @@ mod upkeep;
 mod usage;
 mod waiters;
 
+pub use activity::{Activity, What};
 pub use advice::{Advice, Server};
 pub use builder::Builder;
-pub use holder::{InUse, What};
+pub use holder::InUse;
 pub use lease::Lease;
 pub use manage::{Condition, Manage};
 pub use options::Options;

@@ -2,6 +2,8 @@
 
 use mainstay_core::Result;
 
+use crate::activity::Activity;
+
 /// In what condition a connection came back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Condition {
@@ -9,6 +11,8 @@ pub enum Condition {
     Clean,
     /// Something of its last user is left on it, which [`Manage::recover`] may put right.
     Dirty,
+    /// Nothing is wrong with it, but it must not go to anybody else: it is closed.
+    Spent,
     /// Of no use any more.
     Broken,
 }
@@ -23,6 +27,11 @@ pub trait Manage: Send + Sync + 'static {
 
     /// Opens a connection. Bounded by `connect_timeout`; at most `max_connecting` at a time.
     fn connect(&self) -> impl Future<Output = Result<Self::Connection>> + Send;
+
+    /// Takes the place to note what is done with a connection that was just opened, so that reports
+    /// of leaks and of an exhausted pool can say it. The default says nothing: what is held counts
+    /// as unused then.
+    fn attach(&self, _connection: &mut Self::Connection, _activity: Activity) {}
 
     /// Asks whether a connection that lay idle still answers. Bounded by `validation_timeout`.
     fn check(&self, connection: &mut Self::Connection) -> impl Future<Output = Result<()>> + Send;

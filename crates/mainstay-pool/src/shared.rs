@@ -8,6 +8,7 @@ use mainstay_core::observe::{Change, Checkout, Connection, Observer, Outcome, Re
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
+use crate::activity::Activity;
 use crate::core::{Hub, Put};
 use crate::holder::{Holder, InUse};
 use crate::lifetime::Lifetimes;
@@ -66,6 +67,8 @@ pub(crate) struct Cell<M: Manage> {
     pub(crate) live: Option<Box<Live<M::Connection>>>,
     /// Its number, also while somebody has it.
     pub(crate) id: u64,
+    /// What is done with it.
+    pub(crate) activity: Option<Activity>,
     /// Who has it.
     pub(crate) holder: Option<Holder>,
     /// The way from a lease to the pool: counted for each connection by itself, since a count that
@@ -84,6 +87,7 @@ impl<M: Manage> Default for Cell<M> {
         Self {
             live: None,
             id: 0,
+            activity: None,
             holder: None,
             home: None,
             uses: 0,
@@ -93,6 +97,12 @@ impl<M: Manage> Default for Cell<M> {
 }
 
 impl<M: Manage> Cell<M> {
+    /// Its holder and what that does, if there is one.
+    pub(crate) fn in_use(&self, now: Tick) -> Option<InUse> {
+        let (holder, activity) = (self.holder.as_ref()?, self.activity.as_ref()?);
+        Some(holder.in_use(self.id, activity, now))
+    }
+
     /// Nobody has it any more. Returns whether there is something to tell of it.
     fn release(&mut self, now: Tick, heard: bool, askers: &Askers, slot: u32) -> Option<Holder> {
         let holder = self.holder.as_ref()?;
@@ -141,7 +151,7 @@ impl<M: Manage> Shared<M> {
         let mut all: Vec<InUse> = (0..last)
             .filter_map(|slot| {
                 let cell = self.hub.slots.lock(slot);
-                cell.holder.as_ref().map(|h| h.in_use(cell.id, now))
+                cell.in_use(now)
             })
             .collect();
         all.sort_by_key(|held| std::cmp::Reverse(held.held));
@@ -167,6 +177,7 @@ impl<M: Manage> Shared<M> {
             None => self.offer(slot, now),
             Some(live) => match (condition, over) {
                 (Condition::Broken, _) => self.remove(live, Removal::Broken, now),
+                (Condition::Spent, _) => self.remove(live, Removal::Spent, now),
                 (_, Some(why)) => self.remove(live, why, now),
                 (_, None) => tend::recover(self, live),
             },

@@ -11,6 +11,7 @@ use mainstay_core::clock::Tick;
 use mainstay_core::observe::{Change, Removal, next_id};
 use mainstay_core::{Code, Error, Result};
 
+use crate::activity::Activity;
 use crate::manage::Manage;
 use crate::shared::{Home, Live, Shared};
 
@@ -126,7 +127,7 @@ impl<M: Manage> Drop for Attempt<M> {
 /// A connection that is counted in `connecting` becomes one of the pool's.
 pub(crate) fn take_in<M: Manage>(
     shared: &Arc<Shared<M>>,
-    connection: M::Connection,
+    mut connection: M::Connection,
     generation: u32,
     took: Duration,
     now: Tick,
@@ -138,6 +139,8 @@ pub(crate) fn take_in<M: Manage>(
         (core.connected(), core.open)
     };
     let id = next_id();
+    let activity = Activity::new(shared.clock.clone());
+    shared.manage.attach(&mut connection, activity.clone());
     let (opened, used, answered) = (now, now, now);
     let live = Box::new(Live {
         connection,
@@ -160,6 +163,7 @@ pub(crate) fn take_in<M: Manage>(
     {
         let mut cell = shared.hub.slots.lock(slot);
         cell.id = id;
+        cell.activity = Some(activity);
         cell.live = Some(live);
         cell.home = Some(Arc::new(Home(Arc::clone(shared))));
     }

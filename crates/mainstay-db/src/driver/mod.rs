@@ -7,8 +7,8 @@ pub(crate) mod postgres;
 #[cfg(feature = "sqlite")]
 pub(crate) mod sqlite;
 
-use mainstay_core::Result;
-use mainstay_pool::{Condition, Manage};
+use mainstay_core::{Code, Error, Result};
+use mainstay_pool::{Activity as Notes, Condition, Manage};
 use sqlx::Connection as _;
 
 use crate::connection::{Activity, Connection, Raw};
@@ -40,6 +40,10 @@ impl Manage for Driver {
         .map(Connection::new)
     }
 
+    fn attach(&self, connection: &mut Connection, activity: Notes) {
+        connection.activity = Some(activity);
+    }
+
     /// A drop at the await leaves the connection as one whose answer is awaited.
     async fn check(&self, connection: &mut Connection) -> Result<()> {
         connection.state.activity = Activity::Waiting;
@@ -60,7 +64,22 @@ impl Manage for Driver {
         if connection.state.in_transaction {
             connection.rollback().await?;
         }
+        if connection.state.spent {
+            return Err(Error::new(Code::NeedsSession, "its session was changed"));
+        }
         Ok(())
+    }
+
+    /// On MySQL the server may still work for it: its thread does not notice that nobody listens.
+    fn discard(&self, connection: Connection) {
+        #[cfg(feature = "mysql")]
+        if let (Driver::MySql(driver), Raw::MySql(_, session)) = (self, &connection.raw)
+            && connection.state.activity == Activity::Waiting
+            && let Some(activity) = &connection.activity
+        {
+            driver.kill(session, activity);
+        }
+        drop(connection);
     }
 
     async fn close(&self, connection: Connection) {
@@ -71,7 +90,7 @@ impl Manage for Driver {
             #[cfg(feature = "postgres")]
             Raw::Postgres(connection, _) => connection.close().await,
             #[cfg(feature = "mysql")]
-            Raw::MySql(connection) => connection.close().await,
+            Raw::MySql(connection, _) => connection.close().await,
         };
     }
 }
@@ -103,7 +122,7 @@ impl Driver {
                 _ => unreachable!("a connection is put right by its own driver"),
             },
             #[cfg(feature = "mysql")]
-            Raw::MySql(connection) => connection.ping().await.map_err(|e| from_driver(e, None)),
+            Raw::MySql(connection, _) => connection.ping().await.map_err(|e| from_driver(e, None)),
         }
     }
 }
@@ -115,6 +134,6 @@ async fn ping(connection: &mut Connection) -> Result<(), sqlx::Error> {
         #[cfg(feature = "postgres")]
         Raw::Postgres(connection, _) => connection.ping().await,
         #[cfg(feature = "mysql")]
-        Raw::MySql(connection) => connection.ping().await,
+        Raw::MySql(connection, _) => connection.ping().await,
     }
 }

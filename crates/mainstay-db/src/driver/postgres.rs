@@ -6,7 +6,7 @@ use std::time::Duration;
 use mainstay_core::clock::Clock;
 use mainstay_core::{Code, Error, Result};
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{ConnectOptions, Connection as _, Executor, PgConnection, Row as _};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection as _, Executor, PgConnection, Row as _};
 use tokio::sync::Semaphore;
 
 use crate::connection::Raw;
@@ -42,7 +42,10 @@ const SHAPE: Shape = Shape {
     ],
 };
 
-const WHO_AM_I: &str = "SELECT pid, CAST(EXTRACT(EPOCH FROM backend_start) * 1000000 AS BIGINT) \
+/// A server that we talk to ourselves has this setting from us, at the start of the session; PgBouncer
+/// never passes it on.
+const WHO_AM_I: &str = "SELECT pid, CAST(EXTRACT(EPOCH FROM backend_start) * 1000000 AS BIGINT), \
+     (SELECT source <> 'client' FROM pg_settings WHERE name = 'extra_float_digits') \
      FROM pg_stat_activity WHERE pid = pg_backend_pid()";
 const CANCEL: &str = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE pid = $1 \
      AND CAST(EXTRACT(EPOCH FROM backend_start) * 1000000 AS BIGINT) = $2";
@@ -53,27 +56,38 @@ pub(crate) struct Backend {
     pid: i32,
     /// With the number it tells the process from a later one, and from one on another server.
     started_us: i64,
+    /// A transaction pooler is between: the process is another client's after each transaction.
+    pub(crate) pooled: bool,
 }
 
 #[derive(Debug)]
 pub(crate) struct Driver {
     options: PgConnectOptions,
+    statement_timeout: Option<Duration>,
     cancels: Semaphore,
     clock: Clock,
 }
 
 impl Driver {
-    pub(crate) fn from_url(text: &str, clock: Clock) -> Result<Self> {
+    pub(crate) fn from_url(
+        text: &str,
+        statement_timeout: Option<Duration>,
+        clock: Clock,
+    ) -> Result<Self> {
         SHAPE.check(text)?;
         let options =
             PgConnectOptions::from_str(text).map_err(|e| url::refused(&e, SHAPE.example))?;
-        Ok(Self::new(options, clock))
+        Ok(Self::new(options, statement_timeout, clock))
     }
 
-    pub(crate) fn new(options: PgConnectOptions, clock: Clock) -> Self {
+    pub(crate) fn new(
+        options: PgConnectOptions,
+        statement_timeout: Option<Duration>,
+        clock: Clock,
+    ) -> Self {
         // Statements are observed by ourselves.
-        let options = options.disable_statement_logging();
-        Self { options, cancels: Semaphore::new(CANCELS_MAX), clock }
+        let options = options.disable_statement_logging().extra_float_digits(2);
+        Self { options, statement_timeout, cancels: Semaphore::new(CANCELS_MAX), clock }
     }
 
     pub(crate) async fn connect(&self) -> Result<Raw> {
@@ -83,7 +97,13 @@ impl Driver {
         let backend = Backend {
             pid: row.try_get(0).map_err(read)?,
             started_us: row.try_get(1).map_err(read)?,
+            pooled: row.try_get(2).map_err(read)?,
         };
+        // A pooler would hand it to others.
+        if let Some(limit) = self.statement_timeout.filter(|_| !backend.pooled) {
+            let set = format!("SET statement_timeout = {}", limit.as_millis());
+            connection.execute(AssertSqlSafe(set)).await.map_err(|e| from_driver(e, None))?;
+        }
         Ok(Raw::Postgres(connection, backend))
     }
 

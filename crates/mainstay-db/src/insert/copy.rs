@@ -4,6 +4,7 @@
 //! Syntax".
 
 use std::fmt::Write;
+use std::sync::Arc;
 
 use mainstay_core::Result;
 
@@ -12,6 +13,8 @@ use crate::connection::{Activity, Connection, Raw};
 use crate::db::Db;
 use crate::error::from_driver;
 use crate::record::Record;
+use crate::statement::Sql;
+use crate::text::Text;
 use crate::value::{Value, unsupported};
 
 /// Sent when the buffer has grown to this.
@@ -20,11 +23,13 @@ const BUFFER_BYTES: usize = 256 * 1024;
 pub(super) async fn insert(
     db: &Db,
     target: &Target,
+    text: &Text,
     rows: impl Iterator<Item = Vec<Value>> + Send,
     record: &mut Record<'_>,
 ) -> Result<u64> {
     let mut hold = db.hold(false, false, target.place).await?;
     record.started(hold.id());
+    let _ran = hold.begins(db, text, &Sql::Dynamic(Arc::clone(&target.sql)))?;
     let Connection { raw, state, .. } = &mut *hold;
     #[allow(irrefutable_let_patterns, reason = "refutable only with several engines")]
     let Raw::Postgres(postgres, _) = raw else { unreachable!("COPY is sent to PostgreSQL alone") };

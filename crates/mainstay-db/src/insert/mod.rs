@@ -94,16 +94,19 @@ impl Db {
             let (_, text) = self.shared.texts.of_driver(&target.sql, self.engine());
             let mut record =
                 Record::begin(&self.shared, &sql, &text, target.place, self.transaction_id());
-            let outcome = match self.engine() {
-                #[cfg(feature = "postgres")]
-                Engine::Postgres => copy::insert(self, &target, rows, &mut record).await,
-                #[cfg(any(feature = "sqlite", feature = "mysql"))]
-                Engine::Sqlite | Engine::MySql => {
-                    values::insert(self, &target, rows, &mut record).await
+            let outcome = self.in_time(self.deadline(), async {
+                match self.engine() {
+                    #[cfg(feature = "postgres")]
+                    Engine::Postgres => copy::insert(self, &target, &text, rows, &mut record).await,
+                    #[cfg(any(feature = "sqlite", feature = "mysql"))]
+                    Engine::Sqlite | Engine::MySql => {
+                        values::insert(self, &target, &text, rows, &mut record).await
+                    }
+                    #[allow(unreachable_patterns, reason = "reached where an engine is left out")]
+                    _ => unreachable!("no handle of an engine that is left out"),
                 }
-                #[allow(unreachable_patterns, reason = "reached where an engine is left out")]
-                _ => unreachable!("no handle of an engine that is left out"),
-            };
+            });
+            let outcome = outcome.await;
             let count = record.check(outcome, target.place)?;
             record.affected(count);
             record.done();

@@ -12,7 +12,9 @@ use crate::db::Db;
 use crate::engine::Engine;
 use crate::error::from_driver;
 use crate::record::Record;
+use crate::statement::Sql;
 use crate::steps::Step;
+use crate::text::Text;
 use crate::transaction::Run;
 use crate::value::{self, Arguments, Value};
 
@@ -23,9 +25,11 @@ const VALUES_MAX: usize = 5_000;
 pub(super) async fn insert(
     db: &Db,
     target: &Target,
+    text: &Text,
     rows: impl Iterator<Item = Vec<Value>> + Send,
     record: &mut Record<'_>,
 ) -> Result<u64> {
+    let sql = Sql::Dynamic(Arc::clone(&target.sql));
     let mut chunks = Chunks { rows: rows.peekable(), target };
     let first = chunks.take()?;
     if !db.in_transaction() && !chunks.is_empty() {
@@ -34,6 +38,7 @@ pub(super) async fn insert(
         let outcome = match tx.hold(false, false, target.place).await {
             Ok(mut hold) => {
                 record.started(hold.id());
+                let _ran = hold.begins(db, text, &sql)?;
                 all(&mut hold, first, chunks).await
             }
             Err(error) => Err(error),
@@ -43,6 +48,7 @@ pub(super) async fn insert(
     // One turn for the whole: no other statement of the transaction comes in between.
     let mut hold = db.hold(false, false, target.place).await?;
     record.started(hold.id());
+    let _ran = hold.begins(db, text, &sql)?;
     if db.in_transaction() {
         in_savepoint(&mut hold, first, chunks).await
     } else {

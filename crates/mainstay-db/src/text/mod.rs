@@ -4,6 +4,7 @@
 //! It does not parse SQL: it tells code from strings, comments and quoted names, no more.
 
 mod lexer;
+mod session;
 
 use std::borrow::Borrow;
 use std::collections::HashMap;
@@ -15,6 +16,7 @@ use mainstay_core::{Code, Error, Result};
 
 use crate::engine::Engine;
 use lexer::{Lexer, Token};
+use session::Session;
 
 /// Texts remembered; a service has hundreds. When there are more, they are put together at run
 /// time, and all are forgotten.
@@ -47,6 +49,10 @@ pub(crate) struct Text {
     pub(crate) may_control: bool,
     /// Whether it is worth keeping prepared.
     pub(crate) keep: bool,
+    /// Whether it is exactly one statement.
+    pub(crate) is_single: bool,
+    /// What in it stays on the session when the statement and its transaction are over.
+    pub(crate) session: Option<&'static str>,
 }
 
 /// The texts seen so far.
@@ -168,6 +174,7 @@ struct Words {
     rollback: bool,
     control: Control,
     may_control: bool,
+    session: Session,
 }
 
 /// What a text does to transactions.
@@ -186,9 +193,11 @@ impl Words {
         match token {
             Token::Semicolon => self.end(),
             Token::Word => {
-                if !std::mem::replace(&mut self.inside, true) {
+                let first = !std::mem::replace(&mut self.inside, true);
+                if first {
                     self.begin(text);
                 }
+                self.session.see(text, first);
                 self.rollback &= !is(text, &["TO"]);
                 self.body |=
                     self.creates && is(text, &["TRIGGER", "PROCEDURE", "FUNCTION", "EVENT"]);
@@ -220,6 +229,7 @@ impl Words {
 
     fn end(&mut self) {
         self.inside = false;
+        self.session.end();
         if std::mem::take(&mut self.rollback) && !self.body {
             self.control = Control::Transaction;
         }
@@ -247,6 +257,8 @@ impl Words {
             control: self.control,
             may_control: self.may_control,
             keep: sql.len() <= KEPT_BYTES_MAX,
+            is_single: self.statements == 1,
+            session: self.session.found,
         }
     }
 }
