@@ -6,6 +6,9 @@ use crate::run::{Done, cargo, run};
 /// The features of the facade, each of which must build alone.
 const FEATURES: &[&str] = &["sqlite", "postgres", "mysql", "local", "sqlite,metrics"];
 
+/// The modules of the tests that need a server.
+const SERVERS: &[&str] = &["postgres::", "mariadb::", "pgbouncer::"];
+
 /// Every test; under the rig, unless only the embedded ones are asked for.
 pub(crate) fn test(embedded: bool, rest: &[String]) -> Done {
     let rest: Vec<&str> = rest.iter().map(String::as_str).collect();
@@ -13,7 +16,8 @@ pub(crate) fn test(embedded: bool, rest: &[String]) -> Done {
         // What is given may itself have words for the test programs, after `--`.
         let at = rest.iter().position(|word| *word == "--").unwrap_or(rest.len());
         let (to_cargo, to_tests) = rest.split_at(at);
-        let skip = ["--", "--skip", "postgres::", "--skip", "mariadb::"];
+        let mut skip = vec!["--"];
+        SERVERS.iter().for_each(|server| skip.extend(["--skip", server]));
         let to_tests = to_tests.get(1..).unwrap_or_default();
         return run(&mut cargo(&[&["test", "--workspace"], to_cargo, &skip, to_tests].concat()));
     }

@@ -14,6 +14,7 @@ struct Package {
 const SERVERS: &[Package] = &[
     Package { name: "postgresql", program: "initdb" },
     Package { name: "mariadb-server", program: "mariadbd" },
+    Package { name: "pgbouncer", program: "pgbouncer" },
 ];
 const LOAD: &[Package] = &[Package { name: "wrk", program: "wrk" }];
 

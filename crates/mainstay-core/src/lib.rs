@@ -6,6 +6,7 @@
 pub mod clock;
 pub mod config;
 pub mod error;
+pub mod inspect;
 #[cfg(feature = "metrics")]
 pub mod metrics;
 pub mod observe;

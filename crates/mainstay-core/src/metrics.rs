@@ -6,17 +6,27 @@
 //! | `db.client.operation.duration` | histogram | `pool.name`, `db.system.name`, `error.type` where it failed |
 //! | `db.client.connection.wait_time` | histogram | `pool.name`, `error.type` where none was had |
 //! | `db.client.connection.use_time` | histogram | `pool.name` |
+//! | `db.client.connection.create_time` | histogram | `pool.name`, `error.type` where it failed |
 //! | `db.client.connection.timeouts` | counter | `pool.name` |
+//! | `db.client.connection.count` | gauge | `pool.name`, `state`: idle or used |
+//! | `db.client.connection.max`, `.idle.max`, `.idle.min` | gauge | `pool.name` |
+//! | `db.client.connection.pending_requests` | gauge | `pool.name` |
+//! | `mainstay.pool.removed` | counter | `pool.name`, `reason` |
+//! | `mainstay.pool.shed` | counter | `pool.name` |
+//! | `mainstay.pool.leaks` | counter | `pool.name` |
+//! | `mainstay.pool.nested` | counter | `pool.name` |
 //! | `mainstay.transaction.duration` | histogram | `pool.name`, `outcome`: committed or rolled_back |
 //!
-//! `error.type` is the error's code, or `cancelled`.
+//! `error.type` is the error's code, or `cancelled`. Gauges are set about once a second.
 
 use std::sync::{PoisonError, RwLock};
 
-use metrics::{Counter, Histogram, Label, counter, histogram};
+use metrics::{Counter, Gauge, Histogram, Label, counter, gauge, histogram};
 
 use crate::error::Code;
-use crate::observe::{Checkout, Outcome, Statement, Subscriber, Transaction};
+use crate::observe::{
+    Change, Checkout, Connection, Hold, HoldKind, Outcome, Pool, Statement, Subscriber, Transaction,
+};
 
 /// Measures statements, checkouts and transactions. Install the exporter before the first event:
 /// what is measured before goes nowhere. Allocates for each new combination of labels, then never.
@@ -33,7 +43,9 @@ pub struct Metrics {
     operations: Family<Histogram>,
     waits: Family<Histogram>,
     uses: Family<Histogram>,
-    timeouts: Family<Counter>,
+    creates: Family<Histogram>,
+    counters: Family<Counter>,
+    gauges: Family<Gauge>,
     transactions: Family<Histogram>,
 }
 
@@ -89,6 +101,24 @@ fn with(mut labels: Vec<Label>, name: &'static str, value: &'static str) -> Vec<
     labels
 }
 
+impl Metrics {
+    fn count(&self, pool: &str, name: &'static str, reason: &'static str) {
+        self.counters.with(
+            (pool, name, reason),
+            |labels| counter!(name, with(labels, "reason", reason)),
+            |c| c.increment(1),
+        );
+    }
+
+    fn set(&self, pool: &str, name: &'static str, state: &'static str, value: usize) {
+        self.gauges.with(
+            (pool, name, state),
+            |labels| gauge!(name, with(labels, "state", state)),
+            |g| g.set(value as f64),
+        );
+    }
+}
+
 impl Subscriber for Metrics {
     fn statement(&self, event: &Statement<'_>) {
         let (system, error) = (event.system, error_type(event.outcome));
@@ -118,13 +148,52 @@ impl Subscriber for Metrics {
                 |h| h.record(event.held),
             );
         }
-        if matches!(event.outcome, Outcome::Failed(error) if error.code() == Code::PoolTimeout) {
-            self.timeouts.with(
-                (event.pool, "", ""),
-                |labels| counter!("db.client.connection.timeouts", labels),
-                |c| c.increment(1),
-            );
+        if let Outcome::Failed(error) = event.outcome {
+            match error.code() {
+                Code::PoolTimeout => self.count(event.pool, "db.client.connection.timeouts", ""),
+                Code::PoolShed | Code::PoolQueueFull => {
+                    self.count(event.pool, "mainstay.pool.shed", "");
+                }
+                _ => {}
+            }
         }
+    }
+
+    fn connection(&self, event: &Connection<'_>) {
+        let (took, error) = match event.change {
+            Change::Opened { took } => (took, ""),
+            Change::OpenFailed { error, took } => (took, error.code().as_str()),
+            Change::Acquired { .. } => return,
+            Change::Removed { why, .. } => {
+                return self.count(event.pool, "mainstay.pool.removed", why.as_str());
+            }
+        };
+        self.creates.with(
+            (event.pool, error, ""),
+            |labels| {
+                histogram!("db.client.connection.create_time", with(labels, "error.type", error))
+            },
+            |h| h.record(took),
+        );
+    }
+
+    fn hold(&self, event: &Hold<'_>) {
+        match event.kind {
+            HoldKind::Leak => self.count(event.pool, "mainstay.pool.leaks", ""),
+            HoldKind::Nested => self.count(event.pool, "mainstay.pool.nested", ""),
+            HoldKind::LeakReturned => {}
+        }
+    }
+
+    fn pool(&self, event: &Pool<'_>) {
+        let name = event.pool;
+        self.set(name, "db.client.connection.count", "idle", event.idle);
+        self.set(name, "db.client.connection.count", "used", event.in_use);
+        self.set(name, "db.client.connection.max", "", event.max_size);
+        // What is idle is bounded by nothing else.
+        self.set(name, "db.client.connection.idle.max", "", event.max_size);
+        self.set(name, "db.client.connection.idle.min", "", event.min_idle);
+        self.set(name, "db.client.connection.pending_requests", "", event.waiting);
     }
 
     fn transaction(&self, event: &Transaction<'_>) {

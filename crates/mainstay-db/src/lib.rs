@@ -33,6 +33,7 @@ mod executor;
 mod hold;
 mod insert;
 mod local;
+mod pooling;
 mod query;
 mod record;
 mod row;

@@ -17,11 +17,13 @@ mod binaries;
 mod folder;
 mod mariadb;
 mod options;
+mod pgbouncer;
 mod postgres;
 mod process;
 mod server;
 
 pub use mariadb::MariaDb;
 pub use options::{Options, Tls};
+pub use pgbouncer::{PgBouncer, Upstream};
 pub use postgres::Postgres;
 pub use server::Server;

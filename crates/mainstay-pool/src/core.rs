@@ -251,8 +251,8 @@ impl<T: Default> Locked<'_, T> {
         let at_once = if self.failure.is_some() {
             // While the database is down, one connect at a time asks whether it is back.
             1
-        } else if self.open > self.min_idle && waited.is_some_and(|w| w < PATIENCE) {
-            self.max_connecting.min(1)
+        } else if self.open > 0 && waited.is_some_and(|w| w < PATIENCE) {
+            1
         } else {
             self.max_connecting
         };

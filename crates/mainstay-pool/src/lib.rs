@@ -34,6 +34,7 @@ mod advice;
 mod builder;
 mod core;
 mod holder;
+mod inspect;
 mod leak;
 mod lease;
 mod lifetime;

@@ -96,6 +96,11 @@ impl<M: Manage> Pool<M> {
         self.shared().status()
     }
 
+    /// Why the last connect failed, until one succeeds or a connection comes back.
+    pub fn failure(&self) -> Option<Arc<Error>> {
+        self.shared().hub.look().failure.as_ref().map(|f| Arc::clone(&f.error))
+    }
+
     /// The bounds it was made with; of its size, [`status`](Self::status) tells the present one.
     pub fn options(&self) -> &Options {
         &self.shared().options
@@ -199,24 +204,7 @@ impl<M: Manage> Pool<M> {
 
 impl<M: Manage> Drop for Handle<M> {
     fn drop(&mut self) {
-        let shared = &self.0;
-        let (idle, woken) = shared.hub.lock().close();
-        woken.wake();
-        let now = shared.exact();
-        for slot in idle {
-            let (live, home) = {
-                let mut cell = shared.hub.slots.lock(slot);
-                (cell.live.take(), cell.home.take())
-            };
-            if let Some(live) = live {
-                shared.hub.lock().forget(slot);
-                // No good-bye: the runtime may be gone already.
-                drop(live.connection);
-                let (age, why) = (now.since(live.opened), Removal::Closed);
-                shared.tell(Some(live.id), mainstay_core::observe::Change::Removed { why, age });
-            }
-            drop(home);
-        }
+        self.0.end();
     }
 }
 

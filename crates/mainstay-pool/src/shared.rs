@@ -245,6 +245,26 @@ impl<M: Manage> Shared<M> {
         self.tell(Some(id), Change::Removed { why, age });
     }
 
+    /// Closes the pool without a good-bye: where nobody has it any more, or its runtime is gone.
+    pub(crate) fn end(&self) {
+        let (idle, woken) = self.hub.lock().close();
+        woken.wake();
+        let now = self.exact();
+        for slot in idle {
+            let (live, home) = {
+                let mut cell = self.hub.slots.lock(slot);
+                (cell.live.take(), cell.home.take())
+            };
+            if let Some(live) = live {
+                self.hub.lock().forget(slot);
+                let (id, age) = (live.id, now.since(live.opened));
+                drop(live);
+                self.tell(Some(id), Change::Removed { why: Removal::Closed, age });
+            }
+            drop(home);
+        }
+    }
+
     pub(crate) fn tell(&self, connection: Option<u64>, change: Change<'_>) {
         if self.observer.is_active() {
             self.observer.connection(&Connection { pool: &self.name, connection, change });

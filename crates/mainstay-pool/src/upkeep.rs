@@ -24,17 +24,37 @@ pub(crate) fn start<M: Manage>(shared: &Arc<Shared<M>>, first: Option<M::Connect
         tend::take_in(shared, connection, 0, Duration::ZERO, now);
     }
     tend::connect_as_needed(shared, now);
+    spawn(shared);
+}
+
+fn spawn<M: Manage>(shared: &Arc<Shared<M>>) {
     let period = period(&shared.options);
     let clock = shared.clock.clone();
-    let pool = Arc::downgrade(shared);
+    let pool = LookedAfter(Arc::downgrade(shared));
     shared.runtime.spawn(async move {
         loop {
             clock.sleep(period).await;
-            if !look_after(&pool) {
+            if !look_after(&pool.0) {
                 return;
             }
         }
     });
+}
+
+/// A pool that somebody looks after. If that ends because the runtime does, nothing can be opened or
+/// put right any more: the pool is closed, so that nobody waits for it.
+struct LookedAfter<M: Manage>(Weak<Shared<M>>);
+
+impl<M: Manage> Drop for LookedAfter<M> {
+    fn drop(&mut self) {
+        let Some(shared) = self.0.upgrade() else { return };
+        if std::thread::panicking() {
+            // A subscriber's: the pool goes on.
+            spawn(&shared);
+        } else {
+            shared.end();
+        }
+    }
 }
 
 fn period(options: &Options) -> Duration {

@@ -15,11 +15,14 @@ pub enum Engine {
     Postgres,
     /// MariaDB, for MySQL's protocol.
     MariaDb,
+    /// PostgreSQL through PgBouncer in transaction mode.
+    PgBouncer,
 }
 
 impl Engine {
     /// Every engine, for a suite that runs on each.
-    pub const ALL: [Engine; 3] = [Engine::Sqlite, Engine::Postgres, Engine::MariaDb];
+    pub const ALL: [Engine; 4] =
+        [Engine::Sqlite, Engine::Postgres, Engine::MariaDb, Engine::PgBouncer];
 }
 
 /// An empty database that nobody else uses. It is dropped with this value, or else goes with the
@@ -43,6 +46,7 @@ impl Fresh {
             }
             Engine::Postgres => (format!("{}/{name}", rig().postgres), None),
             Engine::MariaDb => (format!("{}/{name}", rig().mariadb), None),
+            Engine::PgBouncer => (format!("{}/{name}", rig().pgbouncer), None),
         };
         let fresh = Self { engine, url, name, _folder: folder };
         fresh.administer(&format!("CREATE DATABASE {}", fresh.name)).await;
@@ -67,7 +71,7 @@ impl Fresh {
     /// The URL over the server's Unix socket, where it has one.
     pub fn socket_url(&self) -> String {
         match self.engine {
-            Engine::Sqlite => self.url.clone(),
+            Engine::Sqlite | Engine::PgBouncer => self.url.clone(),
             Engine::Postgres => {
                 let socket = rig().postgres_socket.display();
                 let port = rig().postgres.rsplit(':').next().unwrap_or_default();
@@ -85,7 +89,8 @@ impl Fresh {
 
     /// Removes the database. Not needed, but a long run is kinder to the disk for it.
     pub async fn remove(self) {
-        let force = if self.engine == Engine::Postgres { " WITH (FORCE)" } else { "" };
+        let on_postgres = matches!(self.engine, Engine::Postgres | Engine::PgBouncer);
+        let force = if on_postgres { " WITH (FORCE)" } else { "" };
         self.administer(&format!("DROP DATABASE {}{force}", self.name)).await;
     }
 
@@ -93,7 +98,7 @@ impl Fresh {
         let sql = AssertSqlSafe(sql.to_owned());
         let done = match self.engine {
             Engine::Sqlite => return,
-            Engine::Postgres => {
+            Engine::Postgres | Engine::PgBouncer => {
                 async {
                     let url = format!("{}/postgres", rig().postgres);
                     sqlx::PgConnection::connect(&url).await?.execute(sql).await.map(drop)

@@ -16,7 +16,9 @@
 //! ```
 
 mod fresh;
+mod proxy;
 mod rig;
 
 pub use fresh::{Engine, Fresh};
+pub use proxy::{Proxy, Weather};
 pub use rig::{Addresses, Rig, rig};

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use mainstay_core::{Code, Error, Result, config};
-use mainstay_local::{MariaDb, Options, Postgres, Server, Tls};
+use mainstay_local::{MariaDb, Options, PgBouncer, Postgres, Server, Tls, Upstream};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use serde::{Deserialize, Serialize};
 
@@ -22,6 +22,8 @@ pub struct Addresses {
     pub mariadb: String,
     /// Its Unix socket.
     pub mariadb_socket: PathBuf,
+    /// PgBouncer in transaction mode before that PostgreSQL, without a database.
+    pub pgbouncer: String,
     /// The certificate of the authority that signed both servers' certificates.
     pub authority: PathBuf,
 }
@@ -55,7 +57,7 @@ pub fn rig() -> &'static Addresses {
 }
 
 impl Rig {
-    /// Starts PostgreSQL and MariaDB in a scratch folder, on free loopback ports with TLS. With
+    /// Starts PostgreSQL, PgBouncer before it, and MariaDB in a scratch folder, on free loopback ports with TLS. With
     /// `durable`, commits reach the disk, as benchmarks want it.
     pub fn start(durable: bool) -> Result<Self> {
         let scratch = scratch()?;
@@ -72,6 +74,14 @@ impl Rig {
         };
         let postgres = Postgres::start(&options("postgres", &["max_connections=200"]))?;
         let mariadb = MariaDb::start(&options("mariadb", &["max-connections=300"]))?;
+        let upstream = Upstream {
+            port: postgres.port().expect("started with a password, so it has a port"),
+            user: postgres.user().to_owned(),
+            password: password.clone(),
+        };
+        // Its idle connections to the server go soon: each test has a database of its own.
+        let settings = ["default_pool_size=40", "server_idle_timeout=5", "query_wait_timeout=20"];
+        let pgbouncer = PgBouncer::start(&options("pgbouncer", &settings), &upstream)?;
         let at = |scheme: &str, server: &Server| {
             let port = server.port().expect("started with a password, so it has a port");
             format!("{scheme}://{}:{password}@127.0.0.1:{port}", server.user())
@@ -79,11 +89,12 @@ impl Rig {
         let addresses = Addresses {
             postgres: at("postgres", &postgres),
             postgres_socket: postgres.socket_folder().to_owned(),
+            pgbouncer: at("postgres", &pgbouncer),
             mariadb: at("mysql", &mariadb),
             mariadb_socket: mariadb.socket().to_owned(),
             authority,
         };
-        Ok(Self { servers: vec![postgres, mariadb], addresses, _scratch: scratch })
+        Ok(Self { servers: vec![pgbouncer, postgres, mariadb], addresses, _scratch: scratch })
     }
 
     /// Where they are.

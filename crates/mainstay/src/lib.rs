@@ -39,6 +39,7 @@ mod settings;
 
 pub use mainstay_core::clock;
 pub use mainstay_core::config;
+pub use mainstay_core::inspect;
 #[cfg(feature = "metrics")]
 pub use mainstay_core::metrics;
 pub use mainstay_core::observe;

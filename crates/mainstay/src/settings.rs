@@ -23,6 +23,10 @@ pub struct Database {
     /// Where the database is: `sqlite:PATH`, `postgres://...`, `mysql://...`,
     /// `postgres+local:PATH`. Also read from `DATABASE_URL`. No default: a service sets its own.
     pub url: Option<String>,
+    /// How long one statement may take before it is ended: DB-033 or DB-035. At least 1 ms; `None`,
+    /// the default, is no bound but the request's or job's deadline.
+    #[serde(with = "humantime_serde")]
+    pub statement_timeout: Option<std::time::Duration>,
 }
 
 impl Settings {
@@ -35,7 +39,7 @@ impl Settings {
     /// Begins a handle on the configured database, or else on `default_url`.
     pub fn database(&self, default_url: &str) -> Connect {
         let url = self.database.url.as_deref().unwrap_or(default_url);
-        Db::builder(url).pool(self.pool.clone())
+        Db::builder(url).pool(self.pool.clone()).statement_timeout(self.database.statement_timeout)
     }
 
     /// Connects with these settings. Errors: as [`Connect::connect`].

@@ -108,6 +108,14 @@ impl Driver {
         }
     }
 
+    /// Whether the server is on this machine, as far as its address tells.
+    pub(crate) fn is_local(&self) -> bool {
+        let place = self.place();
+        [" at /", " at 127.", " at localhost", " at [::1]", " at ::1"]
+            .iter()
+            .any(|l| place.contains(l))
+    }
+
     /// Brings a connection whose statement was abandoned to where the next one may begin.
     async fn finish_abandoned(&self, connection: &mut Connection) -> Result<()> {
         match &mut connection.raw {

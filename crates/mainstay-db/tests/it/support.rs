@@ -10,6 +10,7 @@ macro_rules! on_every_engine {
         on_every_engine!(@engine sqlite Sqlite $($name)*);
         on_every_engine!(@engine postgres Postgres $($name)*);
         on_every_engine!(@engine mariadb MariaDb $($name)*);
+        on_every_engine!(@engine pgbouncer PgBouncer $($name)*);
     };
     (@engine $module:ident $engine:ident $($name:ident)*) => {
         mod $module {

@@ -99,6 +99,7 @@ async fn a_silent_connection_is_found_out_before_it_is_handed_out() {
     assert_ne!(pool.acquire().await.unwrap().id, id);
 }
 
+/// Table: unvalidated while fresh.
 #[tokio::test]
 async fn a_fresh_connection_is_handed_out_unasked() {
     let fake = Fake::default();

@@ -25,6 +25,7 @@ async fn closing_waits_for_what_is_out_and_refuses_the_rest() {
     pool.close(Duration::from_secs(1)).await.unwrap();
 }
 
+/// Table: bounded close.
 #[tokio::test]
 async fn closing_gives_up_at_its_bound_and_names_who_holds() {
     let pool = Fake::default().pool(options(1));

@@ -5,12 +5,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use mainstay_core::{Code, Error, Result};
-use mainstay_pool::{Condition, Manage, Options, Pool};
+use mainstay_pool::{Activity, Condition, Manage, Options, Pool};
 
 #[derive(Debug)]
 pub struct Conn {
     pub id: u64,
     pub condition: Condition,
+    pub activity: Option<Activity>,
     open: Arc<AtomicUsize>,
 }
 
@@ -62,7 +63,11 @@ impl Manage for Fake {
         }
         world.open.fetch_add(1, SeqCst);
         let id = world.next.fetch_add(1, SeqCst);
-        Ok(Conn { id, condition: Condition::Clean, open: Arc::clone(&world.open) })
+        Ok(Conn { id, condition: Condition::Clean, activity: None, open: Arc::clone(&world.open) })
+    }
+
+    fn attach(&self, connection: &mut Conn, activity: Activity) {
+        connection.activity = Some(activity);
     }
 
     async fn check(&self, _: &mut Conn) -> Result<()> {

@@ -5,6 +5,10 @@
 mod cancel;
 mod close;
 mod connect;
+mod control;
+mod events;
 mod fake;
+mod holders;
+mod load;
 mod order;
 mod upkeep;

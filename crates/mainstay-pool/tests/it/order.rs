@@ -9,6 +9,7 @@ use mainstay_pool::Options;
 
 use crate::fake::{Fake, options, until};
 
+/// Table: FIFO waiters.
 #[tokio::test]
 async fn waiters_are_served_in_the_order_of_asking() {
     let pool = Fake::default().pool(options(1));
@@ -31,6 +32,7 @@ async fn waiters_are_served_in_the_order_of_asking() {
     assert_eq!(*served.lock().unwrap(), (0..50).collect::<Vec<_>>());
 }
 
+/// Table: LIFO idle, so that a pool shrinks.
 #[tokio::test]
 async fn the_last_returned_is_the_first_handed_out() {
     let pool = Fake::default().pool(options(2));
@@ -43,6 +45,7 @@ async fn the_last_returned_is_the_first_handed_out() {
     assert_eq!(pool.acquire().await.unwrap().id, second);
 }
 
+/// Table: cause and holders in the timeout error (the holders).
 #[tokio::test]
 async fn the_bound_holds_and_the_refused_are_told_who_holds() {
     let fake = Fake::default();
@@ -75,6 +78,7 @@ async fn a_full_queue_refuses_at_once() {
     task.abort();
 }
 
+/// Table: caller's deadline bounds acquire (the statement: in mainstay-db, pooling.rs).
 #[tokio::test]
 async fn a_scopes_deadline_bounds_the_wait() {
     let pool = Fake::default().pool(options(1));

@@ -31,6 +31,7 @@ async fn idle_connections_go_but_for_the_minimum() {
     until("three are gone", || pool.status().idle == 2 && fake.0.open.load(SeqCst) == 2).await;
 }
 
+/// Table: max lifetime with jitter.
 #[tokio::test]
 async fn lifetimes_end_apart() {
     let fake = Fake::default();
@@ -60,9 +61,10 @@ async fn lifetimes_end_apart() {
         before = pool.status().open;
     }
     assert_eq!(before, 0, "all have ended");
-    assert!(most_at_once <= 5, "{most_at_once} ended within one second");
+    assert!(most_at_once <= 3, "{most_at_once} ended within one second");
 }
 
+/// Table: min idle kept warm.
 #[tokio::test]
 async fn the_minimum_is_opened_ahead_and_kept() {
     let fake = Fake::default();

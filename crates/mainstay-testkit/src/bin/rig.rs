@@ -8,7 +8,7 @@ use clap::Parser;
 use mainstay_core::{Code, Error, Result};
 use mainstay_testkit::Rig;
 
-/// Real PostgreSQL and MariaDB servers in a scratch folder, gone when this program ends.
+/// Real PostgreSQL, PgBouncer and MariaDB servers in a scratch folder, gone when this program ends.
 #[derive(Parser)]
 enum Call {
     /// Runs a command that finds the servers in its environment, and answers with its status.
