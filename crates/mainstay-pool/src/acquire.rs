@@ -67,6 +67,9 @@ async fn wait<M: Manage>(
         }
         Err(error) => {
             unserved.tell(Outcome::Failed(&error));
+            // A caller that tries again at once, in a loop, must not keep its thread from the tasks
+            // that would end the failure.
+            tokio::task::coop::consume_budget().await;
             Err(error)
         }
     }
