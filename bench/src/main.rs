@@ -3,6 +3,13 @@
 
 mod db;
 mod pool;
+#[path = "../../crates/mainstay-testkit/src/proxy.rs"]
+#[allow(
+    dead_code,
+    unreachable_pub,
+    reason = "the test kit's, which nothing but tests may depend on"
+)]
+mod proxy;
 mod report;
 mod servers;
 mod shop;
@@ -12,16 +19,23 @@ use std::process::ExitCode;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let name = std::env::args().nth(1).unwrap_or_default();
-    let cases = match name.as_str() {
-        "db" => db::run().await,
-        "pool" => pool::run().await,
-        other => {
-            eprintln!("there is no benchmark `{other}`; there are: db, pool");
+    let mut arguments = std::env::args().skip(1);
+    let name = arguments.next().unwrap_or_default();
+    // For work on one part: it is measured and shown, and nothing is written.
+    let part = arguments.next();
+    let cases = match (name.as_str(), part.as_deref()) {
+        ("db", None) => db::run().await,
+        ("pool", part) if part.is_none_or(|p| pool::PARTS.contains(&p)) => pool::run(part).await,
+        (name, part) => {
+            let part = part.map(|p| format!(" {p}")).unwrap_or_default();
+            let parts = pool::PARTS.join(", ");
+            eprintln!("there is no benchmark `{name}{part}`; there are: db, pool (parts: {parts})");
             return ExitCode::FAILURE;
         }
     };
     report::print(&cases);
-    report::write(&name, &cases);
+    if part.is_none() {
+        report::write(&name, &cases);
+    }
     ExitCode::SUCCESS
 }

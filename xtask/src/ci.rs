@@ -30,11 +30,12 @@ pub(crate) const RIG: [&str; 7] =
     ["run", "--quiet", "--package", "mainstay-testkit", "--bin", "mainstay-rig", "--"];
 
 /// Ours and the peers, in one run, with commits that reach the disk.
-pub(crate) fn bench(name: &str) -> Done {
+pub(crate) fn bench(name: &str, part: Option<&str>) -> Done {
     packages::servers()?;
     packages::load()?;
     run(&mut cargo(&["build", "--release", "--package", "shop"]))?;
-    let bench = [env!("CARGO"), "run", "--quiet", "--release", "--package", "bench", "--", name];
+    let run_it = [env!("CARGO"), "run", "--quiet", "--release", "--package", "bench", "--", name];
+    let bench: Vec<&str> = run_it.into_iter().chain(part).collect();
     run(&mut cargo(&[&RIG[..], &["exec", "--durable"], &bench].concat()))
 }
 

@@ -26,8 +26,10 @@ enum Call {
     },
     /// Measures ours and the peers in one run, and writes bench/results/NAME.json
     Bench {
-        /// Which: db
+        /// Which: db, pool
         name: String,
+        /// One part of it alone, shown and not written
+        part: Option<String>,
     },
     /// Keeps the test servers up for work by hand
     Services {
@@ -51,7 +53,7 @@ enum Action {
 fn main() -> ExitCode {
     let done = match Call::parse() {
         Call::Test { embedded, rest } => ci::test(embedded, &rest),
-        Call::Bench { name } => ci::bench(&name),
+        Call::Bench { name, part } => ci::bench(&name, part.as_deref()),
         Call::Services { action: Action::Up } => services::up(),
         Call::Services { action: Action::Status } => services::status(),
         Call::Services { action: Action::Down } => services::down(),
