@@ -17,6 +17,9 @@ use crate::local::{self, Local};
 use crate::text::Texts;
 use crate::url::{self, Target};
 
+/// PostgreSQL takes no more.
+const STATEMENT_TIMEOUT_MAX: Duration = Duration::from_hours(24 * 24);
+
 /// Sets a handle up; made by [`Db::builder`].
 ///
 /// ```
@@ -59,7 +62,7 @@ impl Connect {
     }
 
     /// How long one statement may take: PostgreSQL, MariaDB and (for reads) MySQL are told to end it
-    /// then, and half a second later it is given up here, on every engine: DB-035. At least 1 ms;
+    /// then, and half a second later it is given up here, on every engine: DB-035. 1 ms to 24 days;
     /// `None`, the default, is no bound but the deadline of the current
     /// [`Scope`](mainstay_core::scope::Scope).
     #[must_use]
@@ -103,11 +106,10 @@ impl Connect {
     /// (server or file), LOCAL-001 to LOCAL-003 (private server).
     pub async fn connect(self) -> Result<Db> {
         self.options.validate()?;
-        if self.statement_timeout.is_some_and(|limit| limit < Duration::from_millis(1)) {
-            return Err(Error::new(
-                Code::ConfigValue,
-                "database.statement_timeout is below 1 ms: every statement would fail",
-            ));
+        let bounds = Duration::from_millis(1)..=STATEMENT_TIMEOUT_MAX;
+        if self.statement_timeout.is_some_and(|limit| !bounds.contains(&limit)) {
+            let what = "database.statement_timeout must be at least 1 ms and at most 24 days";
+            return Err(Error::new(Code::ConfigValue, what));
         }
         let (engine, driver, local) = match url::target(&self.url)? {
             Target::Server(engine) => (engine, self.driver(engine)?, Local::none()),

@@ -45,6 +45,8 @@ pub(crate) struct State {
     pub(crate) failed_in_transaction: bool,
     /// The server has rolled the open transaction back: what is sent now would commit by itself.
     pub(crate) lost_transaction: bool,
+    /// It is being asked whether it lives: what that may leave half-way does not run on.
+    pub(crate) checked: bool,
     /// Its session was changed: nobody else may have it.
     pub(crate) spent: bool,
     pub(crate) broken: bool,
@@ -136,6 +138,7 @@ impl Connection {
 
     /// Runs `sql`, unprepared, to its end: BEGIN, COMMIT, scripts. Returns the rows changed.
     pub(crate) async fn run(&mut self, sql: impl SqlSafeStr) -> Result<u64, sqlx::Error> {
+        let busy = Busy::new(self.activity.as_ref());
         let mut changed = 0;
         let mut reading = self.send(sql.into_sql_str(), None, false);
         while let Some(step) = reading.next().await? {
@@ -143,12 +146,14 @@ impl Connection {
                 changed += affected;
             }
         }
+        drop(busy);
         Ok(changed)
     }
 
     /// Has the driver forget its prepared statements: they may be of tables that were changed.
     pub(crate) async fn forget_statements(&mut self) -> Result<()> {
         use sqlx::Connection as _;
+        let _busy = Busy::new(self.activity.as_ref());
         self.state.activity = Activity::Waiting;
         let done = match &mut self.raw {
             #[cfg(feature = "sqlite")]
@@ -261,6 +266,25 @@ fn is_no_transaction(error: &sqlx::Error) -> bool {
     matches!(error, sqlx::Error::Database(e) if e.message().contains("no transaction is active"))
 }
 
+/// The server is waited for, for something that is no statement of the program's.
+struct Busy(Option<Notes>);
+
+impl Busy {
+    fn new(activity: Option<&Notes>) -> Self {
+        // What the program itself has under way goes on being under way.
+        let idle = activity.filter(|a| !a.is_busy());
+        Self(idle.inspect(|a| a.resumes()).cloned())
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        if let Some(activity) = &self.0 {
+            activity.ends();
+        }
+    }
+}
+
 impl Reading<'_> {
     /// The next step; `None` at the end. Not to be called again after the end or an error.
     pub(crate) async fn next(&mut self) -> Result<Option<Step>, sqlx::Error> {
@@ -284,6 +308,7 @@ impl State {
             in_transaction: false,
             failed_in_transaction: false,
             lost_transaction: false,
+            checked: false,
             spent: false,
             broken: false,
         }

@@ -150,13 +150,14 @@ impl Db {
             }
             let mut record =
                 Record::begin(&self.shared, &shown, &text, place, self.transaction_id());
-            let outcome = self.in_time(self.deadline(), async {
+            let outcome = async {
                 let mut hold = self.hold(false, false, place).await?;
                 record.started(hold.id());
                 let _ran = hold.begins(self, &text, &shown)?;
-                hold.run(sql).await.map_err(|e| from_driver(e, Some(sql)))
-            });
-            let outcome = outcome.await;
+                let work = async { hold.run(sql).await.map_err(|e| from_driver(e, Some(sql))) };
+                self.in_time(self.deadline(), work).await
+            }
+            .await;
             record.check(outcome, place)?;
             record.done();
             Ok(())

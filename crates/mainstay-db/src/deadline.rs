@@ -1,13 +1,16 @@
 //! The time by which a statement must be over: the current scope's deadline, and the statement
-//! timeout of the handle. When it passes, the statement's future is dropped, which gives its
-//! connection back as one with a statement under way: the pool then has the server stop.
+//! timeout of the handle, which counts from when it has its connection. When it passes, the
+//! statement's future is dropped, which gives its connection back as one with a statement under way:
+//! the pool then has the server stop.
 
 use std::time::{Duration, Instant};
 
 use mainstay_core::scope::Scope;
 use mainstay_core::{Code, Error, Result};
 
+use crate::connection::Connection;
 use crate::db::Db;
+use crate::error::from_driver;
 
 /// The server ends a statement at its own timeout, which costs no connection. This much later we do.
 pub(crate) const SERVER_FIRST: Duration = Duration::from_millis(500);
@@ -15,23 +18,28 @@ pub(crate) const SERVER_FIRST: Duration = Duration::from_millis(500);
 /// When a statement must be over, and whose bound that is.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Deadline {
-    pub(crate) at: Instant,
+    at: Instant,
     of_scope: bool,
 }
 
 impl Db {
     /// Of a statement that begins now.
     pub(crate) fn deadline(&self) -> Option<Deadline> {
-        let scope = Scope::current().and_then(|s| s.deadline());
-        let scope = scope.map(|at| Deadline { at, of_scope: true });
         let own = self.shared.statement_timeout.map(|limit| Deadline {
             at: self.shared.clock.now() + limit + SERVER_FIRST,
             of_scope: false,
         });
-        match (scope, own) {
+        match (scope_deadline(), own) {
             (Some(a), Some(b)) => Some(if a.at <= b.at { a } else { b }),
             (a, b) => a.or(b),
         }
+    }
+
+    /// What the server is to be told at BEGIN, where the session's own timeout would be later.
+    pub(crate) fn server_limit(&self) -> Option<Duration> {
+        let left = scope_deadline()?.at.saturating_duration_since(self.shared.clock.now());
+        let limit = left + SERVER_FIRST;
+        self.shared.statement_timeout.is_none_or(|own| limit < own).then_some(limit)
     }
 
     /// Runs `work` until `deadline`. Errors: DB-035, and those of `work`.
@@ -45,6 +53,30 @@ impl Db {
         done.unwrap_or_else(|| Err(self.passed(deadline)))
     }
 
+    /// Commits. With a deadline it may take `recover_timeout` longer than that: not knowing how it
+    /// ended is worse. The inner error is the driver's.
+    ///
+    /// Errors: TX-003 where there was no answer by then.
+    pub(crate) async fn commit_in_time(
+        &self,
+        connection: &mut Connection,
+    ) -> Result<Result<(), sqlx::Error>> {
+        let shared = &self.shared;
+        let grace = shared.clock.now() + shared.options.recover_timeout;
+        match self.deadline().map(|d| d.at.max(grace)) {
+            None => Ok(connection.commit().await),
+            Some(at) => shared.clock.timeout_at(at, connection.commit()).await.ok_or_else(|| {
+                Error::new(Code::TxAmbiguous, "COMMIT was not answered before the deadline")
+            }),
+        }
+    }
+
+    /// As [`commit_in_time`](Self::commit_in_time), of a transaction around one statement.
+    pub(crate) async fn commit_one(&self, connection: &mut Connection) -> Result<()> {
+        let committed = self.commit_in_time(connection).await?;
+        committed.map_err(|e| from_driver(e, Some("COMMIT")))
+    }
+
     fn passed(&self, deadline: Deadline) -> Error {
         let whose = match (deadline.of_scope, Scope::current()) {
             (true, Some(scope)) => format!("the deadline of {}", scope.name()),
@@ -55,8 +87,12 @@ impl Db {
             }
         };
         let what = format!("the statement was not over before {whose}");
-        Error::new(Code::Deadline, what).why(
-            "it was given up, and the server is told to stop; whether it took effect is unknown",
-        )
+        Error::new(Code::Deadline, what).why("it was given up; whether it took effect is unknown")
     }
+}
+
+/// Of the current scope alone, for waits that are bounded by something else besides.
+pub(crate) fn scope_deadline() -> Option<Deadline> {
+    let at = Scope::current().and_then(|s| s.deadline());
+    at.map(|at| Deadline { at, of_scope: true })
 }

@@ -77,16 +77,16 @@ macro_rules! executor {
                     let mut record = Record::begin(&db.shared, &kept, &text, place, db.transaction_id());
                     let allowed = text.check_control(db.engine(), db.in_transaction());
                     record.check(allowed, place).map_err(into_driver)?;
-                    let deadline = db.deadline();
                     let held = db.hold(text.only_reads, false, place).await;
                     let mut hold = record.check(held, place).map_err(into_driver)?;
                     record.started(hold.id());
                     let begun = hold.begins(db, &text, &kept);
                     let ran = record.check(begun, place).map_err(into_driver)?;
+                    let deadline = db.deadline();
                     let pooled = hold.is_pooled();
                     // Without values it need not be prepared.
                     let arguments = arguments.filter(|a| !(pooled && a.len() == 0 && text.is_single));
-                    let enclosed = db.in_time(deadline, hold.enclose(arguments.is_some())).await;
+                    let enclosed = db.in_time(deadline, hold.enclose(db, arguments.is_some())).await;
                     let enclosed = record.check(enclosed, place).map_err(into_driver)?;
                     {
                     let Connection { raw, state, .. } = &mut *hold;
@@ -105,6 +105,7 @@ macro_rules! executor {
                     };
                     loop {
                         state.activity = Activity::Waiting;
+                        ran.resumes();
                         let next = async { Ok(items.next().await.transpose()) };
                         let next = db.in_time(deadline, next).await;
                         let mut item = record.check(next, place).map_err(into_driver)?;
@@ -133,7 +134,7 @@ macro_rules! executor {
                         }
                     }
                     }
-                    let concluded = db.in_time(deadline, hold.conclude(enclosed, true)).await;
+                    let concluded = hold.conclude(db, enclosed, true).await;
                     record.check(concluded, place).map_err(into_driver)?;
                     record.done();
                 })
@@ -171,11 +172,15 @@ macro_rules! executor {
                     hold.check_session().map_err(|e| into_driver(e.at(self.place)))?;
                     let Connection { raw, state, .. } = &mut *hold;
                     state.activity = Activity::Waiting;
-                    let prepared = match raw {
-                        $pattern => $connection.prepare_with(sql, parameters).await,
-                        #[allow(unreachable_patterns, reason = "reached only with several engines")]
-                        _ => unreachable!("a handle's connections are of its engine"),
+                    let prepares = async {
+                        Ok(match raw {
+                            $pattern => $connection.prepare_with(sql, parameters).await,
+                            #[allow(unreachable_patterns, reason = "reached only with several engines")]
+                            _ => unreachable!("a handle's connections are of its engine"),
+                        })
                     };
+                    let prepared = self.db.in_time(self.db.deadline(), prepares).await;
+                    let prepared = prepared.map_err(into_driver)?;
                     state.note(prepared.as_ref().map(|_| false));
                     prepared
                 })
@@ -190,11 +195,15 @@ macro_rules! executor {
                     hold.check_session().map_err(|e| into_driver(e.at(self.place)))?;
                     let Connection { raw, state, .. } = &mut *hold;
                     state.activity = Activity::Waiting;
-                    let described = match raw {
-                        $pattern => $connection.describe(sql).await,
-                        #[allow(unreachable_patterns, reason = "reached only with several engines")]
-                        _ => unreachable!("a handle's connections are of its engine"),
+                    let describes = async {
+                        Ok(match raw {
+                            $pattern => $connection.describe(sql).await,
+                            #[allow(unreachable_patterns, reason = "reached only with several engines")]
+                            _ => unreachable!("a handle's connections are of its engine"),
+                        })
                     };
+                    let described = self.db.in_time(self.db.deadline(), describes).await;
+                    let described = described.map_err(into_driver)?;
                     state.note(described.as_ref().map(|_| false));
                     described
                 })

@@ -10,9 +10,9 @@ use mainstay_pool::{Activity as Notes, Lease, Manage};
 
 use crate::connection::{Activity, Connection};
 use crate::db::Db;
+use crate::deadline::scope_deadline;
 use crate::driver::Driver;
 use crate::engine::Engine;
-use crate::error::from_driver;
 use crate::statement::Sql;
 use crate::text::Text;
 use crate::transaction::Turn;
@@ -49,6 +49,13 @@ impl Ran<'_> {
     pub(crate) fn pauses(&self) {
         if let Some(activity) = &self.activity {
             activity.ends();
+        }
+    }
+
+    /// The server is waited for again.
+    pub(crate) fn resumes(&self) {
+        if let Some(activity) = &self.activity {
+            activity.resumes();
         }
     }
 }
@@ -89,26 +96,28 @@ impl Hold<'_> {
         Ok(Ran { db, changes_schema: text.changes_schema, activity })
     }
 
-    /// Behind a transaction pooler the driver's two exchanges of a statement with values could reach
-    /// two servers: a transaction around them keeps them together. Returns whether one was opened.
-    pub(crate) async fn enclose(&mut self, has_values: bool) -> Result<bool> {
-        let needed = has_values && self.is_pooled() && !self.state.in_transaction;
+    /// Behind a transaction pooler the driver's two exchanges of a statement could reach two servers:
+    /// a transaction around them keeps them together, and tells the server how long it may take.
+    /// Returns whether one was opened.
+    pub(crate) async fn enclose(&mut self, db: &Db, prepared: bool) -> Result<bool> {
+        let needed = prepared && self.is_pooled() && !self.state.in_transaction;
         if needed {
-            self.begin(None).await?;
+            self.begin(db.server_limit().or(db.shared.statement_timeout)).await?;
         }
         Ok(needed)
     }
 
     /// Ends what [`enclose`](Self::enclose) opened: commits if all went well. Where the statement is
     /// still under way, the pool rolls back.
-    pub(crate) async fn conclude(&mut self, enclosed: bool, well: bool) -> Result<()> {
+    pub(crate) async fn conclude(&mut self, db: &Db, enclosed: bool, well: bool) -> Result<()> {
         if !enclosed || self.state.activity != Activity::Idle || self.state.broken {
             return Ok(());
         }
         if well {
-            return self.commit().await.map_err(|e| from_driver(e, Some("COMMIT")));
+            return db.commit_one(self).await;
         }
-        self.rollback().await
+        let limit = db.shared.options.recover_timeout;
+        db.shared.clock.timeout(limit, self.rollback()).await.unwrap_or(Ok(()))
     }
 
     /// Refuses a statement that is prepared by itself, to be used later. Errors: DB-036.
@@ -118,8 +127,10 @@ impl Hold<'_> {
 
     /// Whether `text` goes without the driver's preparation: behind a transaction pooler what has no
     /// values need not be held together by a transaction, and some of it may not.
-    pub(crate) fn goes_plain(&self, text: &Text) -> bool {
-        self.is_pooled() && text.params == 0 && text.is_single
+    pub(crate) fn goes_plain(&self, text: &Text, bounded: bool) -> bool {
+        // In a transaction the server can be told how long it may take.
+        let encloses = bounded && text.only_reads;
+        self.is_pooled() && text.params == 0 && text.is_single && !encloses
     }
 }
 
@@ -140,7 +151,8 @@ impl Db {
             return Ok(Hold::Pooled(lease));
         };
         let limit = self.shared.options.acquire_timeout;
-        let mut turn = transaction.turn(&self.shared.clock, limit, streams, place).await?;
+        let turn = transaction.turn(&self.shared.clock, limit, streams, place);
+        let mut turn = self.in_time(scope_deadline(), turn).await?;
         turn.probe().await.map_err(|e| e.at(place))?;
         if turn.state.lost_transaction {
             let what = "the server has rolled this transaction back";
@@ -160,7 +172,10 @@ impl Db {
     async fn refresh(&self, connection: &mut Connection) -> Result<()> {
         let epoch = self.shared.schema_epoch.load(Relaxed);
         if connection.epoch != epoch {
-            connection.forget_statements().await?;
+            let limit = self.shared.options.recover_timeout;
+            let forgets = self.shared.clock.timeout(limit, connection.forget_statements());
+            let silent = || Err(Error::new(Code::ConnectionLost, "the database does not answer"));
+            forgets.await.unwrap_or_else(silent)?;
             connection.epoch = epoch;
         }
         Ok(())

@@ -25,7 +25,7 @@ const ROWS_PAST_ERROR_MAX: u32 = 100;
 /// gets dirty. Whether the statement took effect is then unknown.
 ///
 /// Errors of all: those of [`acquire`](mainstay_pool::Pool::acquire); DB-001 to DB-005 (the data),
-/// DB-010 to DB-016 (the statement), DB-020 to DB-034 (the server), TX-001, TX-004 and TX-005 on a
+/// DB-010 to DB-016 and DB-036 (the statement), DB-020 to DB-035 (the server), TX-001, TX-004 and TX-005 on a
 /// transaction's handle.
 #[must_use = "a query does nothing until one of execute, one, optional, all, scalar, rows or stream is awaited"]
 pub struct Query<'d> {
@@ -196,19 +196,20 @@ impl<'d> Query<'d> {
             let mut record = Record::begin(&db.shared, &sql, &text, place, db.transaction_id());
             let prepared = statement.prepare(&text, db.engine());
             let (driver_sql, arguments) = record.check(prepared, place)?;
-            let deadline = db.deadline();
             let held = db.hold(text.only_reads, true, place).await;
             let mut hold = record.check(held, place)?;
             record.started(hold.id());
             let begun = hold.begins(db, &text, &sql);
             let ran = record.check(begun, place)?;
-            let plain = hold.goes_plain(&text);
-            let enclosed = db.in_time(deadline, hold.enclose(!plain)).await;
+            let deadline = db.deadline();
+            let plain = hold.goes_plain(&text, deadline.is_some());
+            let enclosed = db.in_time(deadline, hold.enclose(db, !plain)).await;
             let enclosed = record.check(enclosed, place)?;
             let keep = text.keep && !hold.is_pooled();
             {
                 let mut reading = hold.send(driver_sql, (!plain).then_some(arguments), keep);
                 loop {
+                    ran.resumes();
                     let next = async { reading.next().await.map_err(|e| from_driver(e, Some(sql.as_str()))) };
                     let step = db.in_time(deadline, next).await;
                     match record.check(step, place)? {
@@ -224,7 +225,7 @@ impl<'d> Query<'d> {
                     }
                 }
             }
-            let concluded = db.in_time(deadline, hold.conclude(enclosed, true)).await;
+            let concluded = hold.conclude(db, enclosed, true).await;
             record.check(concluded, place)?;
             record.done();
         }
@@ -236,22 +237,25 @@ impl<'d> Query<'d> {
         let (place, sql) = (statement.place, statement.sql.clone());
         let text = db.text(&sql).map_err(|e| e.at(place))?;
         let mut record = Record::begin(&db.shared, &sql, &text, place, db.transaction_id());
-        let outcome = db.in_time(db.deadline(), async {
+        let outcome = async {
             let (driver_sql, arguments) = statement.prepare(&text, db.engine())?;
             let mut hold = db.hold(text.only_reads, false, place).await?;
             record.started(hold.id());
             let _ran = hold.begins(db, &text, &sql)?;
-            let plain = hold.goes_plain(&text);
-            let enclosed = hold.enclose(!plain).await?;
+            let deadline = db.deadline();
+            let plain = hold.goes_plain(&text, deadline.is_some());
             let keep = text.keep && !hold.is_pooled();
-            let outcome = {
+            let mut enclosed = false;
+            let outcome = db.in_time(deadline, async {
+                enclosed = hold.enclose(db, !plain).await?;
                 let mut reading = hold.send(driver_sql, (!plain).then_some(arguments), keep);
                 read(&mut reading, &mut record, sql.as_str(), told(db, &text), on).await
-            };
-            let concluded = hold.conclude(enclosed, outcome.is_ok()).await;
+            });
+            let outcome = outcome.await;
+            let concluded = hold.conclude(db, enclosed, outcome.is_ok()).await;
             outcome.and_then(|done| concluded.map(|()| done))
-        });
-        let outcome = outcome.await;
+        }
+        .await;
         let done = record.check(outcome, place)?;
         record.done();
         Ok(done)

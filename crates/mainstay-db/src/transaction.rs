@@ -18,7 +18,6 @@ use tokio::sync::{Mutex, MutexGuard};
 
 use crate::connection::{Activity, Connection};
 use crate::db::Db;
-use crate::deadline::SERVER_FIRST;
 use crate::driver::Driver;
 use crate::error::from_driver;
 
@@ -261,9 +260,8 @@ impl<'a> Run<'a> {
     pub(crate) async fn begin(db: &'a Db, place: Place, attempt: u32) -> Result<Self> {
         let mut lease = db.shared.pool(false).acquire_at(place).await?;
         let begun = db.shared.clock.now();
-        let deadline = db.deadline();
-        let limit = deadline.map(|d| d.at.saturating_duration_since(begun) + SERVER_FIRST);
-        db.in_time(deadline, lease.begin(limit)).await.map_err(|e| e.at(place))?;
+        let limit = db.server_limit();
+        db.in_time(db.deadline(), lease.begin(limit)).await.map_err(|e| e.at(place))?;
         let connection = lease.id();
         let open = Arc::new(Open {
             id: next_id(),
@@ -329,26 +327,13 @@ impl<'a> Run<'a> {
             self.rollback(lease).await;
             return Err(error);
         }
-        if lease.is_aborted().await {
+        let limit = self.db.shared.options.recover_timeout;
+        if self.db.shared.clock.timeout(limit, lease.is_aborted()).await.unwrap_or(true) {
             self.rollback(lease).await;
             return Err(Error::new(Code::TxRollbackOnly, "the transaction was rolled back, not committed")
                 .why("a statement in it failed so that the whole was given up, and its error was swallowed"));
         }
-        // A COMMIT may take longer than there is time left: not knowing how it ended is worse.
-        let shared = &self.db.shared;
-        let grace = shared.clock.now() + shared.options.recover_timeout;
-        let limit = self.db.deadline().map(|d| d.at.max(grace));
-        let committed = match limit {
-            Some(at) => shared.clock.timeout_at(at, lease.commit()).await,
-            None => Some(lease.commit().await),
-        };
-        let Some(committed) = committed else {
-            return Err(Error::new(
-                Code::TxAmbiguous,
-                "COMMIT was not answered before the deadline",
-            ));
-        };
-        let Err(error) = committed else { return Ok(()) };
+        let Err(error) = self.db.commit_in_time(&mut lease).await? else { return Ok(()) };
         if lease.state.broken {
             let error = from_driver(error, None);
             return Err(Error::new(Code::TxAmbiguous, "the answer to COMMIT was lost").cause(error));

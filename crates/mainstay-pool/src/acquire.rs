@@ -60,9 +60,12 @@ async fn wait<M: Manage>(
     let begun = shared.clock.now();
     let mut unserved = Unserved { shared, ask: &ask, begun, told: false };
     match serve(shared, &ask, begun, had).await {
-        Ok((lease, wait)) => {
+        Ok((lease, queued)) => {
             unserved.told = true;
-            shared.tallies.waited(wait);
+            let wait = shared.clock.now() - begun;
+            if queued {
+                shared.tallies.waited(wait);
+            }
             Ok(hand_out(shared, lease, &ask, wait))
         }
         Err(error) => {
@@ -89,30 +92,34 @@ fn hand_out<M: Manage>(
     lease
 }
 
-/// The wait, and the check of what it gives or what was `had` before, until one is good.
+/// The wait, and the check of what it gives or what was `had` before, until one is good. Also tells
+/// whether it had to queue.
 async fn serve<M: Manage>(
     shared: &Arc<Shared<M>>,
     ask: &Ask,
     begun: Instant,
     mut had: Option<(Lease<M>, Verdict)>,
-) -> Result<(Lease<M>, Duration)> {
+) -> Result<(Lease<M>, bool)> {
     let limit = begun + shared.options.acquire_timeout;
     let deadline = ask.scope.as_ref().and_then(Scope::deadline).map_or(limit, |d| d.min(limit));
     let priority = ask.scope.as_ref().map_or(Priority::Normal, Scope::priority);
     let ticket = Ticket { asked: begun.into(), priority };
-    let (mut again, mut now) = (false, begun);
+    let (mut again, mut queued, mut now) = (false, false, begun);
     loop {
         if let Some((lease, verdict)) = had.take() {
             if let Some(lease) = vet(shared, lease, verdict, deadline).await {
-                return Ok((lease, now - begun));
+                return Ok((lease, queued));
             }
             (again, now) = (true, shared.clock.now());
         }
-        let slot = next(shared, ticket, now, deadline, again)
+        let slot;
+        (slot, queued) = next(shared, ticket, now, deadline, again)
             .await
             .map_err(|refused| report::refused(shared, refused, ask, begun.into()))?;
         now = shared.clock.now();
-        had = Some(hold(shared, slot, ask, now.into(), now - begun));
+        // By the same clock as its end: the coarse one's lag would be missing from the difference.
+        let since = if shared.observer.is_active() { now.into() } else { shared.clock.coarse() };
+        had = Some(hold(shared, slot, ask, since, now - begun));
     }
 }
 
@@ -125,14 +132,14 @@ pub(crate) enum Refused {
     Closed,
 }
 
-/// The slot of the next connection for this caller.
+/// The slot of the next connection for this caller, and whether it had to queue for it.
 async fn next<M: Manage>(
     shared: &Arc<Shared<M>>,
     ticket: Ticket,
     now: Instant,
     deadline: Instant,
     again: bool,
-) -> Result<u32, Refused> {
+) -> Result<(u32, bool), Refused> {
     if now > deadline {
         return Err(Refused::TimedOut);
     }
@@ -210,15 +217,16 @@ struct Wait<'a, M: Manage> {
 }
 
 impl<M: Manage> Wait<'_, M> {
-    fn join(&mut self, cx: &mut Context<'_>) -> Poll<Result<u32, Refused>> {
-        let (got, connects) = {
+    fn join(&mut self, cx: &mut Context<'_>) -> Poll<Result<(u32, bool), Refused>> {
+        let (got, connects, retry_at) = {
             let mut core = self.shared.hub.lock();
             let got = core.acquire(self.ticket, self.now, self.again, cx.waker());
-            (got, core.begin_connects(self.now))
+            (got, core.begin_connects(self.now), core.retry_at())
         };
         tend::connect(self.shared, connects);
+        tend::retry(self.shared, retry_at);
         Poll::Ready(match got {
-            Got::Slot(slot) => Ok(slot),
+            Got::Slot(slot) => Ok((slot, false)),
             Got::Wait(key) => {
                 self.key = Some(key);
                 return Poll::Pending;
@@ -232,7 +240,7 @@ impl<M: Manage> Wait<'_, M> {
 }
 
 impl<M: Manage> Future for Wait<'_, M> {
-    type Output = Result<u32, Refused>;
+    type Output = Result<(u32, bool), Refused>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let Some(key) = self.key else { return self.join(cx) };
@@ -240,7 +248,7 @@ impl<M: Manage> Future for Wait<'_, M> {
         given.map(|given| {
             self.key = None;
             match given {
-                Given::Slot(slot) => Ok(slot),
+                Given::Slot(slot) => Ok((slot, true)),
                 Given::Down(error) => Err(Refused::Down(error)),
                 Given::Shed => Err(Refused::Shed),
                 Given::Closed => Err(Refused::Closed),

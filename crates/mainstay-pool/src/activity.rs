@@ -71,6 +71,12 @@ impl Activity {
         notes.busy.store(true, Relaxed);
     }
 
+    /// What began is waited for again, or something else that has no name.
+    pub fn resumes(&self) {
+        self.0.begun.fetch_add(1, Relaxed);
+        self.0.busy.store(true, Relaxed);
+    }
+
     /// What began is over, or waits for its user: nothing is under way any more.
     pub fn ends(&self) {
         self.0.busy.store(false, Relaxed);

@@ -106,6 +106,8 @@ pub(crate) struct Core {
     /// Idle, held and being put right; not those being opened.
     pub(crate) open: usize,
     pub(crate) connecting: usize,
+    /// Idle ones that are being asked whether they live.
+    pub(crate) asked: usize,
     pub(crate) closed: bool,
     pub(crate) suspended: bool,
     pub(crate) failure: Option<Failure>,
@@ -130,6 +132,7 @@ impl<T: Default> Hub<T> {
             fresh: 0,
             open: 0,
             connecting: 0,
+            asked: 0,
             closed: false,
             suspended: false,
             failure: None,
@@ -172,7 +175,8 @@ impl<T: Default> Locked<'_, T> {
         // While the database is down nobody waits for a connect, save the first to ask after a
         // silence.
         let (open, connecting) = (self.open, self.connecting);
-        if let Some(failure) = self.failure.as_mut().filter(|_| open == 0) {
+        let unserved = open == 0 && !self.suspended;
+        if let Some(failure) = self.failure.as_mut().filter(|_| unserved) {
             failure.asked = true;
             if failure.retrying || connecting > 0 || now < failure.until {
                 return Got::Down(Arc::clone(&failure.error));
@@ -184,7 +188,9 @@ impl<T: Default> Locked<'_, T> {
         if self.waiters.len() >= self.max_waiting {
             return Got::Full;
         }
-        self.shedding.joined(now);
+        if !self.suspended {
+            self.shedding.joined(now);
+        }
         Got::Wait(self.waiters.join(ticket, again, Some(waker.clone())))
     }
 
@@ -192,8 +198,6 @@ impl<T: Default> Locked<'_, T> {
     /// idle.
     pub(crate) fn put(&mut self, slot: u32, now: Tick) -> (Put, Woken) {
         let mut woken = Woken::default();
-        // Somebody has just used the database: an old failure to reach it says nothing any more.
-        self.failure = None;
         if self.closed || self.open > self.max_size {
             return (Put::Surplus, woken);
         }
@@ -212,17 +216,23 @@ impl<T: Default> Locked<'_, T> {
         (Put::Kept, woken)
     }
 
-    /// Those who waited for the end of the suspension are served from what is idle.
-    pub(crate) fn resume(&mut self, now: Tick) -> Woken {
+    /// Those who waited for the end of the suspension are served from what is idle. Returns what is
+    /// too many, to be closed.
+    pub(crate) fn resume(&mut self, now: Tick) -> (Vec<u32>, Woken) {
         self.suspended = false;
-        let mut woken = Woken::default();
+        // Waiting for this was no sign of overload.
+        self.shedding.begins_anew(now);
+        let (mut surplus, mut woken) = (Vec::new(), Woken::default());
         while self.waiters.len() > 0
             && let Some(slot) = self.slots.pop_gated()
         {
-            let (_, some) = self.put(slot, now);
+            let (put, some) = self.put(slot, now);
             some.first.into_iter().chain(some.rest).for_each(|w| woken.add(Some(w)));
+            if put == Put::Surplus {
+                surplus.push(slot);
+            }
         }
-        woken
+        (surplus, woken)
     }
 
     /// Nobody gets a connection any more. Returns the slots that were idle.
@@ -246,7 +256,8 @@ impl<T: Default> Locked<'_, T> {
         if self.closed || self.suspended || self.failure.as_ref().is_some_and(|f| now < f.until) {
             return 0;
         }
-        let idle = self.slots.idle();
+        // Those that are only being asked whether they live are as good as idle.
+        let idle = self.slots.idle() + self.asked;
         let waited = self.waiters.first().map(|t| now.since(t.asked));
         let at_once = if self.failure.is_some() {
             // While the database is down, one connect at a time asks whether it is back.
@@ -268,10 +279,14 @@ impl<T: Default> Locked<'_, T> {
     }
 
     /// A connect succeeded: the slot for its connection.
-    pub(crate) fn connected(&mut self) -> u32 {
+    pub(crate) fn connected(&mut self, now: Tick) -> u32 {
         self.connecting -= 1;
         self.open += 1;
         self.failure = None;
+        if self.open == 1 {
+            // What was waited for is that it opens.
+            self.shedding.begins_anew(now);
+        }
         self.free.pop().unwrap_or_else(|| {
             self.fresh += 1;
             debug_assert!(self.fresh <= SLOTS_MAX, "max_size is bounded");
@@ -289,28 +304,34 @@ impl<T: Default> Locked<'_, T> {
             error: Arc::clone(error),
             until: now + backoff,
             backoff,
-            asked: waiting || before.is_some_and(|f| f.asked),
-            retrying: false,
+            asked: waiting || before.as_ref().is_some_and(|f| f.asked),
+            retrying: before.is_some_and(|f| f.retrying),
         });
-        if self.open == 0 && self.connecting == 0 {
+        if self.open == 0 && self.connecting == 0 && !self.suspended {
             self.tell_all(|| Given::Down(Arc::clone(error)))
         } else {
             Woken::default()
         }
     }
 
-    /// When the task whose connect failed is to try again, if it is worth it: somebody has asked
-    /// since the last try, or some are to be kept ready.
+    /// When the caller is to try again, if nobody else does and it is worth it: somebody has asked
+    /// since the last try, or some are to be kept ready. It then has to.
     pub(crate) fn retry_at(&mut self) -> Option<Tick> {
-        let wanted = !self.closed && (self.min_idle > 0 || self.waiters.len() > 0);
-        let failure = self.failure.as_mut()?;
-        failure.retrying = wanted || std::mem::take(&mut failure.asked);
+        let wanted = self.min_idle > 0 || self.waiters.len() > 0;
+        let idle = self.closed || self.suspended || self.connecting > 0;
+        let failure = self.failure.as_mut().filter(|f| !idle && !f.retrying)?;
+        failure.retrying = std::mem::take(&mut failure.asked) || wanted;
         failure.retrying.then_some(failure.until)
     }
 
     /// Whether the task that tries again is to connect now; counted as begun then.
     pub(crate) fn begin_retry(&mut self) -> bool {
-        let begun = !self.closed && self.connecting == 0 && self.open < self.max_size;
+        self.no_retry();
+        let begun = self.failure.is_some()
+            && !self.closed
+            && !self.suspended
+            && self.connecting == 0
+            && self.open < self.max_size;
         self.connecting += usize::from(begun);
         begun
     }
@@ -353,11 +374,7 @@ impl Core {
 
     /// Whether taking and giving back is to be decided under the lock.
     fn needs_lock(&self) -> bool {
-        self.closed
-            || self.suspended
-            || self.waiters.len() > 0
-            || self.failure.is_some()
-            || self.open > self.max_size
+        self.closed || self.suspended || self.waiters.len() > 0 || self.open > self.max_size
     }
 }
 

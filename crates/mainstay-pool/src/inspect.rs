@@ -22,9 +22,9 @@ impl<M: Manage> Inspect for Pool<M> {
         let health = match &failure {
             _ if status.closed => Health::Bad,
             Some(_) if status.open == 0 => Health::Bad,
-            Some(_) => Health::Degraded,
-            None if leaks > 0 || status.suspended || status.waiting > 0 => Health::Degraded,
-            None => Health::Good,
+            Some(_) if status.waiting > 0 => Health::Degraded,
+            _ if leaks > 0 || status.suspended || status.waiting > 0 => Health::Degraded,
+            _ => Health::Good,
         };
         let mut snapshot = Snapshot::new("pool", self.name())
             .health(health)

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::slots::SLOTS_MAX;
 
 /// No bound is longer: a time that far off could not be computed with.
-const DURATION_MAX: Duration = Duration::from_hours(365 * 24);
+pub(crate) const DURATION_MAX: Duration = Duration::from_hours(365 * 24);
 
 /// The bounds of a pool, and the `[pool]` table of the configuration. Durations are written as
 /// `"500ms"`, `"5s"`, `"30m"`.

@@ -13,8 +13,9 @@ use crate::builder::Builder;
 use crate::holder::InUse;
 use crate::lease::Lease;
 use crate::manage::Manage;
-use crate::options::Options;
+use crate::options::{DURATION_MAX, Options};
 use crate::shared::Shared;
+use crate::tend::Tended;
 use crate::usage::Usage;
 use crate::{acquire, tend, upkeep};
 
@@ -146,10 +147,15 @@ impl<M: Manage> Pool<M> {
 
     /// Ends a suspension: those who waited are served in the order of asking.
     pub fn resume(&self) {
-        let now = self.shared().exact();
-        let woken = self.shared().hub.lock().resume(now);
+        let shared = self.shared();
+        let now = shared.exact();
+        let (surplus, woken) = shared.hub.lock().resume(now);
         woken.wake();
-        tend::connect_as_needed(self.shared(), now);
+        for slot in surplus {
+            let live = shared.hub.slots.lock(slot).live.take();
+            live.into_iter().for_each(|live| shared.remove(live, Removal::Surplus, now));
+        }
+        tend::connect_as_needed(shared, now);
     }
 
     /// Begins a new generation: every connection opened before is closed, the idle now and the
@@ -170,15 +176,18 @@ impl<M: Manage> Pool<M> {
     /// Errors: POOL-004, naming who still holds connections; they are closed when they come back.
     pub async fn close(&self, limit: Duration) -> Result<()> {
         let shared = self.shared();
-        let deadline = shared.clock.now() + limit;
+        // Some bound, should the caller's be for ever.
+        let deadline = shared.clock.now() + limit.min(DURATION_MAX);
         let (idle, woken) = shared.hub.lock().close();
         woken.wake();
         // Taken out at once, so that a drop at the await below leaves none behind.
-        let now = shared.exact();
-        for slot in idle {
-            let live = shared.hub.slots.lock(slot).live.take();
-            live.into_iter().for_each(|live| shared.remove(live, Removal::Closed, now));
-        }
+        let take = |slot| shared.hub.slots.lock(slot).live.take();
+        let idle: Vec<_> = idle
+            .into_iter()
+            .filter_map(take)
+            .map(|live| Tended::new(shared, live, Removal::Closed))
+            .collect();
+        drop(idle);
         let all_gone = async {
             loop {
                 let mut gone = std::pin::pin!(shared.gone.notified());
@@ -195,8 +204,8 @@ impl<M: Manage> Pool<M> {
         }
         let (status, holders) = (self.status(), shared.holders());
         let what = format!(
-            "pool `{}` closed with {} still out after {limit:?}",
-            shared.name, status.in_use
+            "pool `{}` closed with {} still out and {} being opened after {limit:?}",
+            shared.name, status.in_use, status.connecting
         );
         Err(Error::new(Code::PoolStillOut, what).why(holders))
     }

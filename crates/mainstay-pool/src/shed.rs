@@ -35,6 +35,11 @@ impl Shedding {
         self.standing_since.get_or_insert(now);
     }
 
+    /// Those who wait have waited for something else than their turn until now.
+    pub(crate) fn begins_anew(&mut self, now: Tick) {
+        self.standing_since = Some(now);
+    }
+
     /// Nobody waits any more.
     pub(crate) fn emptied(&mut self) {
         self.standing_since = None;

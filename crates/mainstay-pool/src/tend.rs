@@ -28,7 +28,15 @@ pub(crate) fn connect_as_needed<M: Manage>(shared: &Arc<Shared<M>>, now: Tick) {
 pub(crate) fn connect<M: Manage>(shared: &Arc<Shared<M>>, count: usize) {
     for _ in 0..count {
         let attempt = Attempt { shared: Arc::clone(shared), stage: Stage::Connecting };
-        shared.runtime.spawn(attempt.run());
+        shared.runtime.spawn(attempt.run(None));
+    }
+}
+
+/// Has a task try again at `at`, which counts as the one that does.
+pub(crate) fn retry<M: Manage>(shared: &Arc<Shared<M>>, at: Option<Tick>) {
+    if let Some(at) = at {
+        let attempt = Attempt { shared: Arc::clone(shared), stage: Stage::Waiting };
+        shared.runtime.spawn(attempt.run(Some(at)));
     }
 }
 
@@ -49,8 +57,13 @@ enum Stage {
 }
 
 impl<M: Manage> Attempt<M> {
-    async fn run(mut self) {
+    async fn run(mut self, mut wait_until: Option<Tick>) {
         loop {
+            if let Some(at) = wait_until
+                && !self.waits(at).await
+            {
+                return;
+            }
             let begun = self.shared.exact();
             let generation = self.shared.generation.load(Relaxed);
             let outcome = self.connect().await;
@@ -58,13 +71,15 @@ impl<M: Manage> Attempt<M> {
             let took = now.since(begun);
             match outcome {
                 Ok(connection) => {
+                    let opened = Opened::new(&self.shared, connection, generation, took);
                     self.stage = Stage::Over;
-                    take_in(&self.shared, connection, generation, took, now);
+                    take_in(&self.shared, opened, now);
                     connect_as_needed(&self.shared, now);
                     return;
                 }
                 Err(error) => {
-                    if !self.failed(error, took, now).await {
+                    wait_until = self.failed(error, took, now);
+                    if wait_until.is_none() {
                         return;
                     }
                 }
@@ -80,30 +95,28 @@ impl<M: Manage> Attempt<M> {
         })
     }
 
-    /// Tells the waiters where nothing else can serve them. Waits, and returns whether to try
-    /// again, while anybody asks.
-    async fn failed(&mut self, error: Error, took: Duration, now: Tick) -> bool {
+    /// Tells the waiters where nothing else can serve them. Returns when to try again, while anybody
+    /// asks.
+    fn failed(&mut self, error: Error, took: Duration, now: Tick) -> Option<Tick> {
         tracing::debug!(pool = &*self.shared.name, %error, "connect failed");
-        self.shared.tell(None, Change::OpenFailed { error: &error, took });
-        self.stage = Stage::Over;
+        let error = Arc::new(error);
         let (woken, retry_at) = {
             let mut core = self.shared.hub.lock();
-            let woken = core.connect_failed(&Arc::new(error), now);
+            let woken = core.connect_failed(&error, now);
             (woken, core.retry_at())
         };
+        self.stage = if retry_at.is_some() { Stage::Waiting } else { Stage::Over };
         woken.wake();
         self.shared.gone.notify_waiters();
-        let Some(at) = retry_at else { return false };
-        self.stage = Stage::Waiting;
+        self.shared.tell(None, Change::OpenFailed { error: &error, took });
+        retry_at
+    }
+
+    /// Waits until `at`; whether to connect then.
+    async fn waits(&mut self, at: Tick) -> bool {
         self.shared.clock.sleep_until(at.instant()).await;
-        let mut core = self.shared.hub.lock();
-        let again = core.begin_retry();
-        if again {
-            self.stage = Stage::Connecting;
-        } else {
-            core.no_retry();
-            self.stage = Stage::Over;
-        }
+        let again = self.shared.hub.lock().begin_retry();
+        self.stage = if again { Stage::Connecting } else { Stage::Over };
         again
     }
 }
@@ -124,74 +137,92 @@ impl<M: Manage> Drop for Attempt<M> {
     }
 }
 
+/// A connection that was just opened.
+pub(crate) struct Opened<C> {
+    connection: C,
+    activity: Activity,
+    generation: u32,
+    took: Duration,
+}
+
+impl<C> Opened<C> {
+    pub(crate) fn new<M: Manage<Connection = C>>(
+        shared: &Shared<M>,
+        mut connection: C,
+        generation: u32,
+        took: Duration,
+    ) -> Self {
+        let activity = Activity::new(shared.clock.clone());
+        shared.manage.attach(&mut connection, activity.clone());
+        Self { connection, activity, generation, took }
+    }
+}
+
 /// A connection that is counted in `connecting` becomes one of the pool's.
 pub(crate) fn take_in<M: Manage>(
     shared: &Arc<Shared<M>>,
-    mut connection: M::Connection,
-    generation: u32,
-    took: Duration,
+    opened: Opened<M::Connection>,
     now: Tick,
 ) {
+    let Opened { connection, activity, generation, took } = opened;
     let lifetime = shared.options.max_lifetime;
     let expires = lifetime.map(|lifetime| shared.lifetimes.end(now, lifetime));
     let (slot, open) = {
         let mut core = shared.hub.lock();
-        (core.connected(), core.open)
+        (core.connected(now), core.open)
     };
     let id = next_id();
-    let activity = Activity::new(shared.clock.clone());
-    shared.manage.attach(&mut connection, activity.clone());
-    let (opened, used, answered) = (now, now, now);
     let live = Box::new(Live {
         connection,
         id,
         slot,
         generation,
-        opened,
+        opened: now,
         expires,
-        used,
-        answered,
+        used: now,
+        answered: now,
         handed_out: false,
     });
     shared.tallies.opened(took, open);
-    shared.tell(Some(id), Change::Opened { took });
     if let Some(why) = shared.is_over(&live, now) {
         // The pool was cleared while it was being opened.
         shared.remove(live, why, now);
-        return;
-    }
-    {
+    } else {
         let mut cell = shared.hub.slots.lock(slot);
         cell.id = id;
         cell.activity = Some(activity);
         cell.live = Some(live);
         cell.home = Some(Arc::new(Home(Arc::clone(shared))));
+        drop(cell);
+        shared.offer(slot, now);
     }
-    shared.offer(slot, now);
+    // Told last: a subscriber that panics must not keep the place.
+    shared.tell(Some(id), Change::Opened { took });
 }
 
 /// Puts a dirty connection right within `recover_timeout`, or discards it. It counts as in use
 /// until then.
 pub(crate) fn recover<M: Manage>(shared: &Arc<Shared<M>>, live: Box<Live<M::Connection>>) {
-    let mut work =
-        Tended { shared: Arc::clone(shared), live: Some(live), failing: Removal::NotRecovered };
+    let mut work = Tended::new(shared, live, Removal::NotRecovered);
     shared.runtime.spawn(async move {
         let Some(live) = work.live.as_mut() else { return };
         let limit = work.shared.options.recover_timeout;
         let recovery = work.shared.manage.recover(&mut live.connection);
         if let Some(Ok(())) = work.shared.clock.timeout(limit, recovery).await {
-            work.is_well();
+            let now = work.shared.exact();
+            work.is_well_since(now);
         }
     });
 }
 
-/// Asks one that has lain idle whether it still answers. It counts as in use until then.
-pub(crate) fn keep_alive<M: Manage>(shared: &Arc<Shared<M>>, live: Box<Live<M::Connection>>) {
-    let used = live.used;
-    let mut work =
-        Tended { shared: Arc::clone(shared), live: Some(live), failing: Removal::NoAnswer };
-    shared.runtime.spawn(async move {
+/// Asks one that has lain idle, and is counted in `asked`, whether it still answers.
+pub(crate) fn keep_alive<M: Manage>(work: Tended<M>) {
+    let mut work = Asked(work);
+    let runtime = work.0.shared.runtime.clone();
+    runtime.spawn(async move {
+        let work = &mut work.0;
         let Some(live) = work.live.as_mut() else { return };
+        let used = live.used;
         let limit = work.shared.options.validation_timeout;
         let answer = work.shared.manage.check(&mut live.connection);
         if let Some(Ok(())) = work.shared.clock.timeout(limit, answer).await {
@@ -201,17 +232,29 @@ pub(crate) fn keep_alive<M: Manage>(shared: &Arc<Shared<M>>, live: Box<Live<M::C
     });
 }
 
-/// A connection in the hands of the pool itself: gone when it is dropped.
-struct Tended<M: Manage> {
+/// One that is counted in `asked`, until dropped.
+struct Asked<M: Manage>(Tended<M>);
+
+impl<M: Manage> Drop for Asked<M> {
+    fn drop(&mut self) {
+        self.0.shared.hub.lock().asked -= 1;
+    }
+}
+
+/// A connection in the hands of the pool itself: when it is dropped, the connection is removed.
+pub(crate) struct Tended<M: Manage> {
     shared: Arc<Shared<M>>,
     live: Option<Box<Live<M::Connection>>>,
-    failing: Removal,
+    otherwise: Removal,
 }
 
 impl<M: Manage> Tended<M> {
-    fn is_well(&mut self) {
-        let now = self.shared.exact();
-        self.is_well_since(now);
+    pub(crate) fn new(
+        shared: &Arc<Shared<M>>,
+        live: Box<Live<M::Connection>>,
+        otherwise: Removal,
+    ) -> Self {
+        Self { shared: Arc::clone(shared), live: Some(live), otherwise }
     }
 
     fn is_well_since(&mut self, used: Tick) {
@@ -231,7 +274,7 @@ impl<M: Manage> Tended<M> {
 impl<M: Manage> Drop for Tended<M> {
     fn drop(&mut self) {
         if let Some(live) = self.live.take() {
-            self.shared.remove(live, self.failing, self.shared.exact());
+            self.shared.remove(live, self.otherwise, self.shared.exact());
         }
     }
 }

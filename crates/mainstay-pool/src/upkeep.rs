@@ -1,6 +1,7 @@
 //! What a pool does by itself, about once a second: it ends what is old or too long idle, asks what
 //! lies idle whether it lives, keeps the minimum ready, and looks for leaks.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use mainstay_core::observe::{self, Removal};
 use crate::manage::Manage;
 use crate::options::Options;
 use crate::shared::{Live, Shared};
+use crate::tend::Tended;
 use crate::{leak, tend};
 
 /// How often it looks, at the least; a threshold is never passed by more.
@@ -21,20 +23,19 @@ pub(crate) fn start<M: Manage>(shared: &Arc<Shared<M>>, first: Option<M::Connect
     let now = shared.exact();
     if let Some(connection) = first {
         shared.hub.lock().connecting += 1;
-        tend::take_in(shared, connection, 0, Duration::ZERO, now);
+        let opened = tend::Opened::new(shared, connection, 0, Duration::ZERO);
+        tend::take_in(shared, opened, now);
     }
     tend::connect_as_needed(shared, now);
-    spawn(shared);
-}
-
-fn spawn<M: Manage>(shared: &Arc<Shared<M>>) {
     let period = period(&shared.options);
     let clock = shared.clock.clone();
     let pool = LookedAfter(Arc::downgrade(shared));
     shared.runtime.spawn(async move {
         loop {
             clock.sleep(period).await;
-            if !look_after(&pool.0) {
+            // What panics is a subscriber: the pool goes on.
+            let look = AssertUnwindSafe(|| look_after(&pool.0));
+            if let Ok(false) = catch_unwind(look) {
                 return;
             }
         }
@@ -47,11 +48,7 @@ struct LookedAfter<M: Manage>(Weak<Shared<M>>);
 
 impl<M: Manage> Drop for LookedAfter<M> {
     fn drop(&mut self) {
-        let Some(shared) = self.0.upgrade() else { return };
-        if std::thread::panicking() {
-            // A subscriber's: the pool goes on.
-            spawn(&shared);
-        } else {
+        if let Some(shared) = self.0.upgrade() {
             shared.end();
         }
     }
@@ -98,7 +95,7 @@ pub(crate) fn sweep<M: Manage>(shared: &Arc<Shared<M>>, now: Tick) {
         let idle = core.take_idle();
         let mut spare = idle.len().saturating_sub(core.min_idle());
         let mut surplus = core.open.saturating_sub(core.max_size);
-        // Never so many that nothing is left to hand out.
+        // A few at a time: meanwhile they are not to be had.
         let asked_max = (idle.len() / 4).max(1);
         // The least recently used are last.
         for slot in idle.into_iter().rev() {
@@ -108,9 +105,10 @@ pub(crate) fn sweep<M: Manage>(shared: &Arc<Shared<M>>, now: Tick) {
             if let Some(why) = why {
                 spare = spare.saturating_sub(1);
                 surplus = surplus.saturating_sub(usize::from(why == Removal::Surplus));
-                gone.push((live, why));
+                gone.push(Tended::new(shared, live, why));
             } else if asked.len() < asked_max && is_silent(shared, &live, now) {
-                asked.push(live);
+                core.asked += 1;
+                asked.push(Tended::new(shared, live, Removal::NoAnswer));
             } else {
                 cell.live = Some(live);
                 drop(cell);
@@ -118,12 +116,9 @@ pub(crate) fn sweep<M: Manage>(shared: &Arc<Shared<M>>, now: Tick) {
             }
         }
     }
-    for (live, why) in gone {
-        shared.remove(live, why, now);
-    }
-    for live in asked {
-        tend::keep_alive(shared, live);
-    }
+    // Each removes its own, whatever a subscriber does at another's end.
+    drop(gone);
+    asked.into_iter().for_each(tend::keep_alive);
 }
 
 fn ends<M: Manage>(

@@ -47,7 +47,9 @@ impl Manage for Driver {
     /// A drop at the await leaves the connection as one whose answer is awaited.
     async fn check(&self, connection: &mut Connection) -> Result<()> {
         connection.state.activity = Activity::Waiting;
+        connection.state.checked = true;
         let answer = ping(connection).await;
+        connection.state.checked = answer.is_err();
         connection.state.note(answer.as_ref().map(|()| false));
         answer.map_err(|e| from_driver(e, None))
     }
@@ -75,6 +77,7 @@ impl Manage for Driver {
         #[cfg(feature = "mysql")]
         if let (Driver::MySql(driver), Raw::MySql(_, session)) = (self, &connection.raw)
             && connection.state.activity == Activity::Waiting
+            && !connection.state.checked
             && let Some(activity) = &connection.activity
         {
             driver.kill(session, activity);

@@ -37,7 +37,8 @@ pub(super) async fn insert(
     // The driver does not count the answers that a COPY owes: cut off half-way, nobody knows which
     // answer is whose. So it is broken until it has ended in order.
     state.broken = true;
-    let outcome = send(postgres, target, rows).await;
+    let work = async { Ok(send(postgres, target, rows).await) };
+    let outcome = db.in_time(db.deadline(), work).await?;
     match &outcome {
         Ok(_) | Err(Failed::Server(sqlx::Error::Database(_))) => state.broken = false,
         Err(Failed::Row(_)) => {

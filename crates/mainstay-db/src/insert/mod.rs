@@ -94,19 +94,16 @@ impl Db {
             let (_, text) = self.shared.texts.of_driver(&target.sql, self.engine());
             let mut record =
                 Record::begin(&self.shared, &sql, &text, target.place, self.transaction_id());
-            let outcome = self.in_time(self.deadline(), async {
-                match self.engine() {
-                    #[cfg(feature = "postgres")]
-                    Engine::Postgres => copy::insert(self, &target, &text, rows, &mut record).await,
-                    #[cfg(any(feature = "sqlite", feature = "mysql"))]
-                    Engine::Sqlite | Engine::MySql => {
-                        values::insert(self, &target, &text, rows, &mut record).await
-                    }
-                    #[allow(unreachable_patterns, reason = "reached where an engine is left out")]
-                    _ => unreachable!("no handle of an engine that is left out"),
+            let outcome = match self.engine() {
+                #[cfg(feature = "postgres")]
+                Engine::Postgres => copy::insert(self, &target, &text, rows, &mut record).await,
+                #[cfg(any(feature = "sqlite", feature = "mysql"))]
+                Engine::Sqlite | Engine::MySql => {
+                    values::insert(self, &target, &text, rows, &mut record).await
                 }
-            });
-            let outcome = outcome.await;
+                #[allow(unreachable_patterns, reason = "reached where an engine is left out")]
+                _ => unreachable!("no handle of an engine that is left out"),
+            };
             let count = record.check(outcome, target.place)?;
             record.affected(count);
             record.done();

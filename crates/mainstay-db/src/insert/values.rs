@@ -39,7 +39,7 @@ pub(super) async fn insert(
             Ok(mut hold) => {
                 record.started(hold.id());
                 let _ran = hold.begins(db, text, &sql)?;
-                all(&mut hold, first, chunks).await
+                db.in_time(db.deadline(), all(&mut hold, first, chunks)).await
             }
             Err(error) => Err(error),
         };
@@ -49,11 +49,14 @@ pub(super) async fn insert(
     let mut hold = db.hold(false, false, target.place).await?;
     record.started(hold.id());
     let _ran = hold.begins(db, text, &sql)?;
-    if db.in_transaction() {
-        in_savepoint(&mut hold, first, chunks).await
-    } else {
-        all(&mut hold, first, chunks).await
-    }
+    db.in_time(db.deadline(), async {
+        if db.in_transaction() {
+            in_savepoint(&mut hold, first, chunks).await
+        } else {
+            all(&mut hold, first, chunks).await
+        }
+    })
+    .await
 }
 
 async fn in_savepoint(

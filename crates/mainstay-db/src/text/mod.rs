@@ -111,7 +111,7 @@ where
 
 impl Text {
     fn as_is(sql: &str, engine: Engine) -> Text {
-        let mut words = Words::default();
+        let mut words = Words::new(engine);
         for (token, span) in Lexer::new(sql, engine) {
             words.see(token, &sql[span]);
         }
@@ -123,7 +123,7 @@ impl Text {
         let mut order = Vec::new();
         let mut rewritten = String::new();
         let mut copied = 0;
-        let mut words = Words::default();
+        let mut words = Words::new(engine);
         for (token, span) in Lexer::new(sql, engine) {
             words.see(token, &sql[span.clone()]);
             match token {
@@ -155,7 +155,6 @@ impl Text {
 
 /// What a text's words tell of it. A word in another role, such as a column called `replace`, only
 /// makes a read go to the writer, which is right, if slower.
-#[derive(Default)]
 struct Words {
     /// Within a statement; the next word begins one otherwise.
     inside: bool,
@@ -189,6 +188,25 @@ pub(crate) enum Control {
 }
 
 impl Words {
+    fn new(engine: Engine) -> Self {
+        Self {
+            inside: false,
+            statements: 0,
+            reads: false,
+            only_for_writer: false,
+            changes_rows: false,
+            changes_schema: false,
+            temporary: false,
+            commits: false,
+            creates: false,
+            body: false,
+            rollback: false,
+            control: Control::None,
+            may_control: false,
+            session: Session::new(engine),
+        }
+    }
+
     fn see(&mut self, token: Token, text: &str) {
         match token {
             Token::Semicolon => self.end(),

@@ -197,9 +197,13 @@ async fn a_storm_of_cut_connections_loses_no_place(engine: Engine) {
     }
     all_back(&db).await;
     assert_eq!(db.status().waiting, 0);
-    // The whole capacity can be had at once.
-    let all_in = Arc::new(tokio::sync::Barrier::new(5));
-    let held = (0..5).map(|_| {
+    all_places_can_be_had(&db, 5).await;
+}
+
+/// The whole capacity, at the same time.
+async fn all_places_can_be_had(db: &Db, places: usize) {
+    let all_in = Arc::new(tokio::sync::Barrier::new(places));
+    let held = (0..places).map(|_| {
         let (db, all_in) = (db.clone(), Arc::clone(&all_in));
         tokio::spawn(async move {
             let meet = |tx: Db| {
@@ -217,7 +221,7 @@ async fn a_storm_of_cut_connections_loses_no_place(engine: Engine) {
     for task in held.collect::<Vec<_>>() {
         task.await.unwrap();
     }
-    assert_eq!(db.status().open, 5);
+    assert_eq!(db.status().open, places);
 }
 
 async fn a_herd_opens_no_more_than_two_at_a_time(engine: Engine) {

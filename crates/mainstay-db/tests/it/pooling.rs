@@ -9,7 +9,7 @@ use mainstay_core::observe::{Hold, HoldKind, Subscriber};
 use mainstay_core::scope::{Kind, Scope};
 use mainstay_db::{Code, Db, Engine, Error, Result};
 
-use crate::support::{accounts, all_back, behind_pooler, on_every_engine};
+use crate::support::{accounts, all_back, on_every_engine};
 
 on_every_engine!(url:
     a_leak_is_told_with_its_statement_and_its_transaction,
@@ -21,6 +21,8 @@ on_every_engine!(url:
     a_transaction_that_was_left_open_is_rolled_back_before_the_next,
     an_operators_commands_reach_the_pool,
     advice_knows_the_server,
+    an_exhausted_pool_is_told_as_such_under_a_statement_timeout,
+    a_slow_stream_is_no_leak,
 );
 
 #[derive(Clone, Default)]
@@ -175,10 +177,7 @@ async fn a_scopes_deadline_ends_the_statement_here_and_at_the_server(db: Db, _: 
         }
         Engine::Sqlite => return,
     };
-    // A pooler does not pass a cancel on for us: see the guide.
-    if behind_pooler(&db).await {
-        return;
-    }
+    // Behind a pooler it is the server's own timeout, set at BEGIN.
     for _ in 0..500 {
         if db.query(running).scalar::<i64>().await.unwrap() == 0 {
             return;
@@ -211,20 +210,17 @@ async fn a_statement_timeout_ends_the_statement(db: Db, url: String) {
         .await
         .unwrap();
     let error = quick.query(sleep(db.engine())).execute().await;
-    match (db.engine(), behind_pooler(&db).await) {
+    match db.engine() {
         // MariaDB's SLEEP answers 1 when it is cut short.
-        (Engine::MySql, _) => {
+        Engine::MySql => {
             if let Err(error) = error {
-                assert!(
-                    matches!(error.code(), Code::StatementCancelled | Code::Deadline),
-                    "{error:?}"
-                );
+                let expected = [Code::StatementCancelled, Code::Deadline];
+                assert!(expected.contains(&error.code()), "{error:?}");
             }
         }
-        (Engine::Postgres, false) => {
-            assert_eq!(error.unwrap_err().code(), Code::StatementCancelled)
-        }
-        (Engine::Sqlite, _) | (Engine::Postgres, true) => {
+        // The server comes first, also behind a pooler.
+        Engine::Postgres => assert_eq!(error.unwrap_err().code(), Code::StatementCancelled),
+        Engine::Sqlite => {
             let error = error.unwrap_err();
             assert_eq!(error.code(), Code::Deadline, "{error:?}");
             assert!(error.report().contains("the statement timeout of 100ms"), "{error:?}");
@@ -297,4 +293,52 @@ async fn advice_knows_the_server(db: Db, _: String) {
     assert!(advice.max_size.is_some_and(|n| n <= 4), "{advice}");
     let server = db.engine() != Engine::Sqlite;
     assert_eq!(advice.to_string().contains("the server allows "), server, "{advice}");
+}
+
+/// The statement's bound does not count the wait for a connection, which has its own.
+async fn an_exhausted_pool_is_told_as_such_under_a_statement_timeout(_: Db, url: String) {
+    let options = mainstay_pool::Options {
+        max_size: 1,
+        acquire_timeout: Duration::from_millis(900),
+        ..mainstay_pool::Options::default()
+    };
+    let timeout = Some(Duration::from_millis(50));
+    let db = Db::builder(&url).pool(options).statement_timeout(timeout).connect().await.unwrap();
+    accounts(&db, 1).await;
+    let asked = db.clone();
+    db.transaction(|tx| {
+        let asked = asked.clone();
+        async move {
+            tx.query("UPDATE accounts SET balance = 1").execute().await?;
+            let asked = tokio::spawn(async move {
+                asked.query("UPDATE accounts SET balance = 2").execute().await.unwrap_err()
+            });
+            let error = asked.await.unwrap();
+            assert_eq!(error.code(), Code::PoolTimeout, "{error:?}");
+            Ok(())
+        }
+    })
+    .await
+    .unwrap();
+    assert_eq!(db.usage().timeouts, u64::from(db.engine() != Engine::Sqlite));
+}
+
+/// A row that takes long to come is waited for, not leaked; one that its reader sits on is.
+async fn a_slow_stream_is_no_leak(_: Db, url: String) {
+    use futures_util::TryStreamExt;
+    let db = with(&url, |o| o.leak_after = Some(Duration::from_millis(200))).await;
+    let told = Told::default();
+    db.observer().subscribe(told.clone());
+    let sql = match db.engine() {
+        Engine::Postgres => "SELECT 1::bigint FROM pg_sleep(0.7)",
+        Engine::MySql => "SELECT SLEEP(0.7) + 1",
+        Engine::Sqlite => {
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1500000) SELECT MAX(i) FROM n"
+        }
+    };
+    let mut rows = Box::pin(db.query(sql).stream::<(i64,)>());
+    rows.try_next().await.unwrap().unwrap();
+    assert!(told.0.lock().unwrap().is_empty(), "{:?}", told.0.lock().unwrap());
+    let report = told.first(HoldKind::Leak).await;
+    assert!(report.contains("idle"), "{report}");
 }

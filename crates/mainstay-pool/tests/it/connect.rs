@@ -98,3 +98,46 @@ async fn while_connections_are_out_callers_wait_for_them_in_spite_of_failing_con
     drop(held);
     task.await.unwrap().unwrap();
 }
+
+/// A server without room for more, while what is open works on: connects back off all the same.
+#[tokio::test]
+async fn returned_connections_do_not_undo_the_backoff() {
+    let fake = Fake::default();
+    let pool = fake.pool(options(4));
+    let first = pool.acquire().await.unwrap();
+    fake.0.down.store(true, SeqCst);
+    drop(first);
+    let tasks: Vec<_> = (0..8)
+        .map(|_| {
+            let pool = pool.clone();
+            tokio::spawn(async move {
+                for _ in 0..100 {
+                    let _lease = pool.acquire().await.unwrap();
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap();
+    }
+    // Some two seconds, with waits of 25, 50, 100, 200, 400 and 500 ms between.
+    let tried = fake.0.connects.load(SeqCst) - 1;
+    assert!((2..=20).contains(&tried), "{tried} connects");
+}
+
+/// Table: cause and holders in the timeout error (the cause).
+#[tokio::test]
+async fn a_timeout_while_connects_fail_names_cause_and_holders() {
+    let fake = Fake::default();
+    let limits = Options { acquire_timeout: Duration::from_millis(100), ..options(2) };
+    let pool = fake.pool(limits);
+    let _held = pool.acquire().await.unwrap();
+    fake.0.down.store(true, SeqCst);
+    let asked = pool.clone();
+    let error = tokio::spawn(async move { asked.acquire().await.unwrap_err() }).await.unwrap();
+    assert_eq!(error.code(), Code::PoolTimeout);
+    let report = error.report();
+    assert!(report.contains("by: DB-022: connection refused by 127.0.0.1:5432"), "{report}");
+    assert!(report.contains("1 is held for over "), "{report}");
+}

@@ -161,7 +161,8 @@ async fn what_lies_silent_is_asked_whether_it_lives_and_replaced_if_not() {
         min_idle: 2,
         keepalive: Some(Duration::from_secs(60)),
         idle_timeout: None,
-        ..options(2)
+        // Room to open more, which being asked is no reason for.
+        ..options(4)
     };
     let pool = Pool::builder(fake.clone()).options(limits).clock(clock).build().unwrap();
     until("two are ready", || pool.status().idle == 2).await;
@@ -251,4 +252,65 @@ async fn limits_that_make_no_sense_are_refused_by_name() {
         assert_eq!(error.code(), Code::ConfigValue);
         assert!(error.to_string().contains(&format!("pool.{key} ")), "{error}");
     }
+}
+
+/// For a failover the database is down while the pool is suspended: nobody is refused, nothing is
+/// opened, and all are served when it ends.
+#[tokio::test]
+async fn a_suspension_holds_callers_and_connects_through_an_outage() {
+    let fake = Fake::default();
+    let pool = fake.pool(Options { min_idle: 1, ..options(2) });
+    until("one is ready", || pool.status().idle == 1).await;
+    fake.0.down.store(true, SeqCst);
+    pool.clear();
+    until("a connect has failed", || pool.failure().is_some()).await;
+    pool.suspend();
+    tokio::time::sleep(Duration::from_millis(30)).await;
+    let tried = fake.0.connects.load(SeqCst);
+    let waiting = pool.clone();
+    let task = tokio::spawn(async move { waiting.acquire().await.map(drop) });
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    assert!(!task.is_finished(), "it waits");
+    assert!(fake.0.connects.load(SeqCst) <= tried + 1, "nothing is opened meanwhile");
+    fake.0.down.store(false, SeqCst);
+    pool.resume();
+    task.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_pool_made_smaller_while_suspended_loses_no_place() {
+    let fake = Fake::default();
+    let pool = fake.pool(options(4));
+    let mut held = Vec::new();
+    for _ in 0..4 {
+        held.push(pool.acquire().await.unwrap());
+    }
+    pool.suspend();
+    let waiting = pool.clone();
+    let task = tokio::spawn(async move { waiting.acquire().await.map(drop) });
+    until("it waits", || pool.status().waiting == 1).await;
+    pool.resize(2).unwrap();
+    drop(held);
+    pool.resume();
+    task.await.unwrap().unwrap();
+    until("two are left", || fake.0.open.load(SeqCst) <= 2).await;
+    let both = (pool.acquire().await.unwrap(), pool.acquire().await.unwrap());
+    assert_eq!(pool.status().open, 2);
+    drop(both);
+}
+
+/// A runtime that ends in a panic, as that of a failing test does, ends its pools and nothing else.
+#[test]
+fn a_runtime_that_ends_in_a_panic_ends_its_pools() {
+    let fake = Fake::default();
+    let mut kept = None;
+    let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let pool = runtime.block_on(async { fake.pool(options(1)) });
+        kept = Some(pool.clone());
+        runtime.block_on(async { drop(pool.acquire().await) });
+        panic!("as a failing test does");
+    }));
+    assert!(panicked.is_err());
+    assert!(kept.unwrap().status().closed);
 }

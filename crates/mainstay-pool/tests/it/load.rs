@@ -148,3 +148,30 @@ async fn use_is_counted_and_advised_upon() {
         "{advice}"
     );
 }
+
+/// One that lay idle and is asked first was not waited for, and a suspension is no overload.
+#[tokio::test]
+async fn what_is_no_wait_and_what_is_no_overload() {
+    let limits = Options { validate_after: Duration::from_millis(5), ..shedding(1) };
+    let pool = Fake::default().pool(limits);
+    drop(pool.acquire().await.unwrap());
+    let waited = pool.usage().waited;
+    for _ in 0..5 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        drop(pool.acquire().await.unwrap());
+    }
+    assert_eq!(pool.usage().waited, waited);
+    pool.suspend();
+    let waiting: Vec<_> = (0..3)
+        .map(|_| {
+            let pool = pool.clone();
+            tokio::spawn(async move { pool.acquire().await.map(drop) })
+        })
+        .collect();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    pool.resume();
+    for task in waiting {
+        task.await.unwrap().unwrap();
+    }
+    assert_eq!(pool.usage().shed, 0);
+}

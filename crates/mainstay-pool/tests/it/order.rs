@@ -45,7 +45,7 @@ async fn the_last_returned_is_the_first_handed_out() {
     assert_eq!(pool.acquire().await.unwrap().id, second);
 }
 
-/// Table: cause and holders in the timeout error (the holders).
+/// Table: cause and holders in the timeout error (the holders; the cause: in connect.rs).
 #[tokio::test]
 async fn the_bound_holds_and_the_refused_are_told_who_holds() {
     let fake = Fake::default();

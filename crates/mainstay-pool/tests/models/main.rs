@@ -50,7 +50,7 @@ fn hub(connections: u32) -> Arc<Hub<Taken>> {
     for _ in 0..connections {
         let mut core = hub.lock();
         core.connecting += 1;
-        let slot = core.connected();
+        let slot = core.connected(now());
         assert_eq!(core.put(slot, now()).0, Put::Kept);
     }
     Arc::new(hub)
