@@ -41,7 +41,7 @@ fn address(key: &str) -> String {
 
 pub(crate) async fn fresh(engine: Engine) -> Fresh {
     static NEXT: AtomicU32 = AtomicU32::new(0);
-    let name = format!("bench_{}", NEXT.fetch_add(1, Ordering::Relaxed));
+    let name = format!("bench_{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
     let folder = tempfile::tempdir().expect("a scratch folder");
     let create = AssertSqlSafe(format!("CREATE DATABASE {name}"));
     // Without TLS on both sides of every comparison: loopback is what is measured.

@@ -17,7 +17,9 @@ pub(crate) fn test(embedded: bool, rest: &[String]) -> Done {
         let at = rest.iter().position(|word| *word == "--").unwrap_or(rest.len());
         let (to_cargo, to_tests) = rest.split_at(at);
         let mut skip = vec!["--"];
-        SERVERS.iter().for_each(|server| skip.extend(["--skip", server]));
+        for server in SERVERS {
+            skip.extend(["--skip", server]);
+        }
         let to_tests = to_tests.get(1..).unwrap_or_default();
         return run(&mut cargo(&[&["test", "--workspace"], to_cargo, &skip, to_tests].concat()));
     }

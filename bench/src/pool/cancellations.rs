@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
 use mainstay::clock::Clock;
+use mainstay::observe::{Outcome, Statement, Subscriber};
 use mainstay::pool::Options;
 use mainstay::rng::Rng;
 use mainstay::{Code, Db, Result};
@@ -16,7 +17,8 @@ use crate::servers::{Engine, fresh};
 /// Over all databases; split by how fast each gets its connections back.
 const CANCELLATIONS: [(Engine, usize); 3] =
     [(Engine::Sqlite, 400_000), (Engine::Postgres, 450_000), (Engine::MariaDb, 150_000)];
-const TASKS: u64 = 48;
+/// A few more than there are connections, so that most fall on a statement and not on a wait.
+const TASKS: u64 = 16;
 /// In case a machine is far slower.
 const TIME_MAX: Duration = Duration::from_secs(600);
 
@@ -24,7 +26,8 @@ pub(crate) async fn run() -> Vec<Case> {
     let (mut total, mut foreign, mut lost, mut open) = (0, 0, 0, 0);
     for (engine, wanted) in CANCELLATIONS {
         let counts = on(engine, wanted).await;
-        println!("{}: {} cancelled", engine.name(), counts.cancelled.load(SeqCst));
+        let (all, under_way) = (counts.cancelled.load(SeqCst), counts.under_way.load(SeqCst));
+        eprintln!("{}: {all} cancelled, {under_way} of them in a statement", engine.name());
         total += counts.cancelled.load(SeqCst);
         foreign += counts.foreign.load(SeqCst);
         open += counts.dirty.load(SeqCst);
@@ -51,10 +54,22 @@ pub(crate) async fn run() -> Vec<Case> {
 #[derive(Default)]
 struct Counts {
     cancelled: AtomicUsize,
+    /// Of them, those whose statement had been sent.
+    under_way: AtomicUsize,
     foreign: AtomicUsize,
     /// Found inside somebody's transaction.
     dirty: AtomicUsize,
     lost: AtomicUsize,
+}
+
+struct UnderWay(Arc<Counts>);
+
+impl Subscriber for UnderWay {
+    fn statement(&self, event: &Statement<'_>) {
+        if matches!(event.outcome, Outcome::Cancelled) && event.connection.is_some() {
+            self.0.under_way.fetch_add(1, SeqCst);
+        }
+    }
 }
 
 async fn on(engine: Engine, wanted: usize) -> Arc<Counts> {
@@ -64,6 +79,7 @@ async fn on(engine: Engine, wanted: usize) -> Arc<Counts> {
     db.script("CREATE TABLE c (id BIGINT PRIMARY KEY, n BIGINT NOT NULL)").await.expect("a table");
     db.bulk_insert("c", &["id", "n"], (0..64i64).map(|id| (id, 0i64))).await.expect("rows");
     let counts = Arc::new(Counts::default());
+    db.observer().subscribe(UnderWay(counts.clone()));
     let clock = Clock::system();
     let until = clock.now() + TIME_MAX;
     let tasks: Vec<_> = (0..TASKS)
@@ -76,7 +92,7 @@ async fn on(engine: Engine, wanted: usize) -> Arc<Counts> {
                     number += 10;
                     let work = one(&db, rng.u64(0..8), number, &counts);
                     // Most fall between the first message and the last answer.
-                    let limit = Duration::from_micros(rng.u64(0..400));
+                    let limit = Duration::from_micros(rng.u64(0..1500));
                     if clock.timeout(limit, work).await.is_none() {
                         counts.cancelled.fetch_add(1, SeqCst);
                     }

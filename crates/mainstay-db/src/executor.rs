@@ -30,6 +30,20 @@ impl Db {
     }
 }
 
+/// SQLite's thread is gone where a result ends before its statement is done: see `Reading::next`.
+fn to_its_end<D, R>(
+    item: sqlx::Result<Option<Either<D, R>>>,
+    owes_done: &mut bool,
+) -> sqlx::Result<Option<Either<D, R>>> {
+    match item {
+        Ok(None) if *owes_done => Err(sqlx::Error::WorkerCrashed),
+        item => {
+            *owes_done &= !matches!(item, Ok(Some(Either::Left(_))));
+            item
+        }
+    }
+}
+
 macro_rules! executor {
     ($feature:literal, $name:ident, $method:ident, $database:ty, $row:ty, $done:ty, $pattern:pat => $connection:ident, $doc:literal) => {
         #[doc = $doc]
@@ -53,6 +67,27 @@ macro_rules! executor {
         impl std::fmt::Debug for $name<'_> {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.debug_tuple(stringify!($name)).field(self.db).finish()
+            }
+        }
+
+        #[cfg(feature = $feature)]
+        impl $name<'_> {
+            fn send(
+                raw: &mut Raw,
+                sql: SqlStr,
+                arguments: Option<<$database as sqlx::Database>::Arguments>,
+                keep: bool,
+            ) -> BoxStream<'_, sqlx::Result<Either<$done, $row>>> {
+                match raw {
+                    $pattern => match arguments {
+                        None => $connection.fetch_many(sql),
+                        Some(arguments) => {
+                            $connection.fetch_many(sqlx::query_with(sql, arguments).persistent(keep))
+                        }
+                    },
+                    #[allow(unreachable_patterns, reason = "reached only with several engines")]
+                    _ => unreachable!("a handle's connections are of its engine"),
+                }
             }
         }
 
@@ -88,52 +123,31 @@ macro_rules! executor {
                     let arguments = arguments.filter(|a| !(pooled && a.len() == 0 && text.is_single));
                     let enclosed = db.in_time(deadline, hold.enclose(db, arguments.is_some())).await;
                     let enclosed = record.check(enclosed, place).map_err(into_driver)?;
-                    {
+                    let keep = persistent && text.keep && !pooled;
                     let Connection { raw, state, .. } = &mut *hold;
                     state.activity = Activity::Waiting;
                     let mut owes_done = db.engine() == Engine::Sqlite && !text.is_empty;
-                    let mut items = match raw {
-                        $pattern => match arguments {
-                            None => $connection.fetch_many(sql),
-                            Some(arguments) => {
-                                let keep = persistent && text.keep && !pooled;
-                                $connection.fetch_many(sqlx::query_with(sql, arguments).persistent(keep))
-                            }
-                        },
-                        #[allow(unreachable_patterns, reason = "reached only with several engines")]
-                        _ => unreachable!("a handle's connections are of its engine"),
-                    };
+                    let mut items = Self::send(raw, sql, arguments, keep);
                     loop {
                         state.activity = Activity::Waiting;
                         ran.resumes();
                         let next = async { Ok(items.next().await.transpose()) };
                         let next = db.in_time(deadline, next).await;
-                        let mut item = record.check(next, place).map_err(into_driver)?;
-                        match &item {
-                            Ok(Some(Either::Left(_))) => owes_done = false,
-                            // SQLite's thread is gone: see `Reading::next`.
-                            Ok(None) if owes_done => item = Err(sqlx::Error::WorkerCrashed),
-                            _ => {}
-                        }
+                        let item = record.check(next, place).map_err(into_driver)?;
+                        let item = to_its_end(item, &mut owes_done);
                         state.note(item.as_ref().map(Option::is_some));
-                        match item {
-                            Ok(None) => break,
-                            Ok(Some(item)) => {
-                                match &item {
-                                    Either::Left(done) => record.affected(done.rows_affected()),
-                                    Either::Right(_) => record.row(),
-                                }
-                                ran.pauses();
-                                yield item;
-                            }
-                            Err(error) => {
-                                record.failed(&describe(&error, kept.as_str()));
-                                Err(error)?;
-                                return;
-                            }
+                        if let Err(error) = &item {
+                            record.failed(&describe(error, kept.as_str()));
                         }
+                        let Some(item) = item? else { break };
+                        match &item {
+                            Either::Left(done) => record.affected(done.rows_affected()),
+                            Either::Right(_) => record.row(),
+                        }
+                        ran.pauses();
+                        yield item;
                     }
-                    }
+                    drop(items);
                     let concluded = hold.conclude(db, enclosed, true).await;
                     record.check(concluded, place).map_err(into_driver)?;
                     record.done();

@@ -51,12 +51,12 @@ impl PgBouncer {
         let quoted = |s: &str| s.replace('"', "\"\"");
         let users = format!("\"{}\" \"{}\"\n", quoted(&upstream.user), quoted(&upstream.password));
         let users = folder.write("userlist.txt", &users, account)?;
-        let settings: String = options.settings.iter().map(|s| format!("{s}\n")).collect();
+        let settings = options.settings.join("\n");
         let config = format!(
             "[databases]\n* = host=127.0.0.1 port={}\n\n[pgbouncer]\nlisten_addr = 127.0.0.1\n\
              listen_port = {port}\nunix_socket_dir =\nauth_type = scram-sha-256\nauth_file = {}\n\
              pool_mode = transaction\nserver_login_retry = 1\nmax_client_conn = 2000\n\
-             ignore_startup_parameters = extra_float_digits\n{settings}",
+             ignore_startup_parameters = extra_float_digits\n{settings}\n",
             upstream.port,
             users.display(),
         );

@@ -54,13 +54,15 @@ impl Holder {
 
     pub(crate) fn in_use(&self, connection: u64, activity: &Activity, now: Tick) -> InUse {
         let used = activity.begun() != self.before;
+        let held = now.since(self.since);
         InUse {
             connection,
             place: self.place,
             scope: self.scope.clone(),
-            held: now.since(self.since),
+            held,
             idle: self.idle_since(activity).map(|at| now.since(at)),
-            transaction: activity.transaction().map(|at| now.since(at)),
+            // By another clock, which may be some milliseconds behind.
+            transaction: activity.transaction().map(|at| now.since(at).min(held)),
             last: used.then(|| activity.last()).flatten(),
         }
     }

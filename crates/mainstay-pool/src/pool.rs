@@ -153,7 +153,9 @@ impl<M: Manage> Pool<M> {
         woken.wake();
         for slot in surplus {
             let live = shared.hub.slots.lock(slot).live.take();
-            live.into_iter().for_each(|live| shared.remove(live, Removal::Surplus, now));
+            if let Some(live) = live {
+                shared.remove(live, Removal::Surplus, now);
+            }
         }
         tend::connect_as_needed(shared, now);
     }

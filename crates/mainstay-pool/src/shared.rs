@@ -54,13 +54,6 @@ pub(crate) struct Live<C> {
     pub(crate) handed_out: bool,
 }
 
-impl<C> Live<C> {
-    fn comes_back(mut self: Box<Self>, now: Tick) -> Box<Self> {
-        (self.used, self.answered) = (now, now);
-        self
-    }
-}
-
 /// What a slot has.
 pub(crate) struct Cell<M: Manage> {
     /// The connection while nobody has it.
@@ -165,11 +158,14 @@ impl<M: Manage> Shared<M> {
         let condition = self.manage.condition(&live.connection);
         let over = self.is_over(&live, now);
         let keep = condition == Condition::Clean && over.is_none();
+        if keep {
+            (live.used, live.answered) = (now, now);
+        }
         let mut left = Some(live);
         let holder = {
             let mut cell = self.hub.slots.lock(slot);
             if keep {
-                cell.live = left.take().map(|live| live.comes_back(now));
+                cell.live = left.take();
             }
             cell.release(now, heard, &self.askers, slot)
         };
@@ -214,11 +210,14 @@ impl<M: Manage> Shared<M> {
         if put == Put::Surplus {
             let live = self.hub.slots.lock(slot).live.take();
             let why = if closed { Removal::Closed } else { Removal::Surplus };
-            live.into_iter().for_each(|live| self.remove(live, why, now));
+            if let Some(live) = live {
+                self.remove(live, why, now);
+            }
         }
     }
 
     /// A connection is not the pool's any more: it is closed, and replaced if somebody waits.
+    #[expect(clippy::boxed_local, reason = "so it comes from everywhere")]
     pub(crate) fn remove(
         self: &Arc<Self>,
         live: Box<Live<M::Connection>>,

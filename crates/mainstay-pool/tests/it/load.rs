@@ -114,7 +114,9 @@ async fn a_thousand_tasks_on_fifty_connections_take_turns() {
         .collect();
     until("all had twenty", || turns.iter().all(|t| t.load(SeqCst) >= 20)).await;
     let counts: Vec<_> = turns.iter().map(|t| t.load(SeqCst)).collect();
-    tasks.iter().for_each(|t| t.abort());
+    for task in &tasks {
+        task.abort();
+    }
     let (least, most) = (counts.iter().min().unwrap(), counts.iter().max().unwrap());
     // The first rounds go to those that were started first.
     assert!(most - least <= most / 2 + 5, "between {least} and {most} turns");
