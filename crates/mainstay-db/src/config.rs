@@ -71,7 +71,8 @@ impl Connect {
         self
     }
 
-    /// What events and messages call it; default `main`.
+    /// What events and messages call it; default `main`. The pool of SQLite's one writer has
+    /// `.writer` after it.
     #[must_use]
     pub fn name(mut self, name: impl Into<Arc<str>>) -> Self {
         self.name = name.into();
@@ -170,22 +171,37 @@ impl Connect {
                 if writer.is_in_memory() {
                     let forever = Options { max_lifetime: None, idle_timeout: None, ..only };
                     return Ok(Pools {
-                        main: self.pool_of(Driver::Sqlite(writer), forever).await?,
+                        main: self
+                            .pool_of(Driver::Sqlite(writer), forever, self.name.clone())
+                            .await?,
                         readers: None,
                     });
                 }
                 let reader = Driver::Sqlite(Box::new(writer.reader()));
-                let main = self.pool_of(Driver::Sqlite(writer), only).await?;
-                Ok(Pools { main, readers: Some(self.pool_of(reader, self.options.clone()).await?) })
+                // Told apart, so that neither hides behind the other's numbers.
+                let name = format!("{}.writer", self.name).into();
+                let main = self.pool_of(Driver::Sqlite(writer), only, name).await?;
+                Ok(Pools {
+                    main,
+                    readers: Some(
+                        self.pool_of(reader, self.options.clone(), self.name.clone()).await?,
+                    ),
+                })
             }
             #[allow(unreachable_patterns, reason = "reached only with several engines")]
-            driver => {
-                Ok(Pools { main: self.pool_of(driver, self.options.clone()).await?, readers: None })
-            }
+            driver => Ok(Pools {
+                main: self.pool_of(driver, self.options.clone(), self.name.clone()).await?,
+                readers: None,
+            }),
         }
     }
 
-    async fn pool_of(&self, driver: Driver, options: Options) -> Result<Pool<Driver>> {
+    async fn pool_of(
+        &self,
+        driver: Driver,
+        options: Options,
+        name: Arc<str>,
+    ) -> Result<Pool<Driver>> {
         let limit: Duration = options.connect_timeout;
         let first = self.clock.timeout(limit, driver.connect()).await.unwrap_or_else(|| {
             Err(Error::new(
@@ -196,7 +212,7 @@ impl Connect {
         Pool::builder(driver)
             .first(first)
             .options(options)
-            .name(Arc::clone(&self.name))
+            .name(name)
             .clock(self.clock.clone())
             .rng(self.rng.clone())
             .observer(self.observer.clone())

@@ -63,8 +63,8 @@ impl PgBouncer {
         let config = folder.write("pgbouncer.ini", &config, account)?;
         let command =
             [program.display().to_string(), "-q".to_owned(), config.display().to_string()];
-        // At once, in all its versions: it keeps nothing.
-        let mut process = Watched::spawn(&command, "QUIT", &folder, options.temporary, account)?;
+        // It keeps nothing, and its versions differ in what they wait for at other signals.
+        let mut process = Watched::spawn(&command, "KILL", &folder, options.temporary, account)?;
         let address = SocketAddr::from(([127, 0, 0, 1], port));
         wait_ready(&folder, &mut process, || {
             TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_ok()
@@ -82,5 +82,26 @@ impl std::fmt::Debug for Upstream {
             .field("port", &self.port)
             .field("user", &self.user)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn it_starts_and_is_gone_when_it_was_stopped() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+        // Nobody need be behind it to be listened for.
+        let upstream =
+            Upstream { port: 9, user: "mainstay".to_owned(), password: "secret".to_owned() };
+        let server = PgBouncer::start(&Options::new(dir.path().join("b")), &upstream).unwrap();
+        let address = SocketAddr::from(([127, 0, 0, 1], server.port().unwrap()));
+        assert!(TcpStream::connect(address).is_ok());
+        server.stop().unwrap();
+        assert!(TcpStream::connect(address).is_err(), "it still listens");
     }
 }

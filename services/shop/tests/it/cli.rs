@@ -15,6 +15,13 @@ fn fails(command: &mut Command) -> String {
     String::from_utf8(output.stderr).unwrap()
 }
 
+/// Always false, after a while.
+#[expect(clippy::disallowed_methods, reason = "there is no runtime here")]
+fn pause() -> bool {
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    false
+}
+
 fn get(address: &str, path: &str) -> std::io::Result<String> {
     use std::io::{Read, Write};
     let mut stream = std::net::TcpStream::connect(address)?;
@@ -103,6 +110,15 @@ fn it_starts_with_nothing_and_ends_in_order() {
     ] {
         assert!(metrics.contains(series), "{metrics}");
     }
+    // How the pool stands is told about once a second.
+    let gauges = [
+        r#"db_client_connection_count{pool_name="main",state="idle"}"#,
+        r#"db_client_connection_max{pool_name="main"} 10"#,
+        r#"db_client_connection_max{pool_name="main.writer"} 1"#,
+        r#"db_client_connection_pending_requests{pool_name="main"} 0"#,
+    ];
+    let told = || get(address, "/metrics").is_ok_and(|m| gauges.iter().all(|g| m.contains(g)));
+    assert!((0..500).any(|_| told() || pause()), "{:?}", get(address, "/metrics"));
     Command::new("kill").args(["-s", "TERM", &child.id().to_string()]).status().unwrap();
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success());
