@@ -53,7 +53,8 @@ impl Usage {
         if self.window.is_zero() {
             return 0.0;
         }
-        self.held.as_secs_f64() / self.window.as_secs_f64()
+        // The time is counted in the kernel's ticks: of a short window it may seem more than it was.
+        (self.held.as_secs_f64() / self.window.as_secs_f64()).min(self.peak as f64)
     }
 
     /// Connections handed out a second.
