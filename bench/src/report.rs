@@ -70,7 +70,9 @@ pub(crate) fn print(cases: &[Case]) {
 }
 
 pub(crate) fn write(name: &str, cases: &[Case]) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("results").join(format!("{name}.json"));
+    // Of the checkout that it is run in, not the one that it was built in.
+    let own = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or(env!("CARGO_MANIFEST_DIR").into());
+    let path = Path::new(&own).join("results").join(format!("{name}.json"));
     let text = serde_json::to_string_pretty(cases).expect("numbers and names");
     std::fs::create_dir_all(path.parent().expect("it has one")).expect("the results folder");
     std::fs::write(&path, text + "\n").expect("the results are written");

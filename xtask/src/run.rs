@@ -6,9 +6,12 @@ use std::process::Command;
 /// What a task ends with; the error is for a person.
 pub(crate) type Done<T = ()> = Result<T, String>;
 
-/// The workspace's root.
+/// The workspace's root: of the checkout that it was run in, which may share its target folder with
+/// the one that it was built in.
 pub(crate) fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_owned).unwrap_or_default()
+    let run = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+    let own = run.unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    own.parent().map(Path::to_owned).unwrap_or_default()
 }
 
 /// A cargo command in the workspace.

@@ -172,7 +172,7 @@ impl Db {
     async fn refresh(&self, connection: &mut Connection) -> Result<()> {
         let epoch = self.shared.schema_epoch.load(Relaxed);
         if connection.epoch != epoch {
-            let limit = self.shared.options.recover_timeout;
+            let limit = self.shared.options.validation_timeout;
             let forgets = self.shared.clock.timeout(limit, connection.forget_statements());
             let silent = || Err(Error::new(Code::ConnectionLost, "the database does not answer"));
             forgets.await.unwrap_or_else(silent)?;

@@ -327,7 +327,7 @@ impl<'a> Run<'a> {
             self.rollback(lease).await;
             return Err(error);
         }
-        let limit = self.db.shared.options.recover_timeout;
+        let limit = self.db.shared.options.validation_timeout;
         if self.db.shared.clock.timeout(limit, lease.is_aborted()).await.unwrap_or(true) {
             self.rollback(lease).await;
             return Err(Error::new(Code::TxRollbackOnly, "the transaction was rolled back, not committed")
