@@ -147,8 +147,8 @@ async fn an_exhausted_pool_says_what_its_holders_do(_: Db, url: String) {
     let (held, error) = tokio::join!(holds, asks);
     held.unwrap();
     let report = error.report();
-    assert!(report.starts_with("error[POOL-002]: no connection within 30"), "{report}");
-    assert!(report.contains("1 is held for over 30"), "{report}");
+    assert!(report.starts_with("error[POOL-002]: no connection within "), "{report}");
+    assert!(report.contains("1 is held for over "), "{report}");
     assert!(
         report.contains("by POST /orders (crates/mainstay-db/tests/it/pooling.rs:"),
         "{report}"

@@ -52,7 +52,8 @@ async fn under_overload_those_who_waited_too_long_are_refused_and_the_rest_serve
 /// While overloaded: the low are refused at once, the high never.
 #[tokio::test]
 async fn priority_decides_who_is_refused() {
-    let pool = Fake::default().pool(shedding(1));
+    let target = Some(Duration::from_millis(150));
+    let pool = Fake::default().pool(Options { shed_target: target, ..options(1) });
     let held = pool.acquire().await.unwrap();
     let ask = |priority| {
         let pool = pool.clone();
@@ -63,7 +64,7 @@ async fn priority_decides_who_is_refused() {
     until("it waits", || pool.status().waiting == 1).await;
     let normal = ask(Priority::Normal);
     until("both wait", || pool.status().waiting == 2).await;
-    tokio::time::sleep(Duration::from_millis(120)).await;
+    tokio::time::sleep(Duration::from_millis(650)).await;
     let low = ask(Priority::Low);
     assert_eq!(low.await.unwrap(), Err(Code::PoolShed), "refused as soon as it asks");
     let late = ask(Priority::Normal);
