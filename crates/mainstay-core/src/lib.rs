@@ -10,6 +10,7 @@ pub mod inspect;
 #[cfg(feature = "metrics")]
 pub mod metrics;
 pub mod observe;
+pub mod once;
 pub mod rng;
 pub mod scope;
 

@@ -16,6 +16,8 @@
 //! | `mainstay.pool.leaks` | counter | `pool.name` |
 //! | `mainstay.pool.nested` | counter | `pool.name` |
 //! | `mainstay.transaction.duration` | histogram | `pool.name`, `outcome`: committed or rolled_back |
+//! | `mainstay.transaction.retries` | counter | `pool.name`, `reason`: the code it was run again for |
+//! | `mainstay.transaction.findings` | counter | `pool.name`, `reason`: TX-009 to TX-012 |
 //!
 //! `error.type` is the error's code, or `cancelled`. Gauges are set about once a second.
 
@@ -25,7 +27,8 @@ use metrics::{Counter, Gauge, Histogram, Label, counter, gauge, histogram};
 
 use crate::error::Code;
 use crate::observe::{
-    Change, Checkout, Connection, Hold, HoldKind, Outcome, Pool, Statement, Subscriber, Transaction,
+    Change, Checkout, Connection, Finding, Hold, HoldKind, Outcome, Pool, Statement, Subscriber,
+    Transaction,
 };
 
 /// Measures statements, checkouts and transactions. Install the exporter before the first event:
@@ -181,6 +184,9 @@ impl Subscriber for Metrics {
         match event.kind {
             HoldKind::Leak => self.count(event.pool, "mainstay.pool.leaks", ""),
             HoldKind::Nested => self.count(event.pool, "mainstay.pool.nested", ""),
+            HoldKind::IdleInTransaction => {
+                self.count(event.pool, "mainstay.transaction.findings", event.report.code().as_str());
+            }
             HoldKind::LeakReturned => {}
         }
     }
@@ -196,7 +202,14 @@ impl Subscriber for Metrics {
         self.set(name, "db.client.connection.pending_requests", "", event.waiting);
     }
 
+    fn finding(&self, event: &Finding<'_>) {
+        self.count(event.pool, "mainstay.transaction.findings", event.report.code().as_str());
+    }
+
     fn transaction(&self, event: &Transaction<'_>) {
+        if let (Some(_), Outcome::Failed(error)) = (event.retry_after, event.outcome) {
+            self.count(event.pool, "mainstay.transaction.retries", error.code().as_str());
+        }
         let outcome = if event.committed { "committed" } else { "rolled_back" };
         self.transactions.with(
             (event.pool, outcome, ""),

@@ -30,6 +30,8 @@ pub trait Subscriber: Send + Sync + 'static {
     fn hold(&self, _event: &Hold<'_>) {}
     /// How a pool stands, about once a second.
     fn pool(&self, _event: &Pool<'_>) {}
+    /// A transaction is used in a way that is most likely a mistake.
+    fn finding(&self, _event: &Finding<'_>) {}
 }
 
 /// How a piece of work ended.
@@ -233,6 +235,40 @@ pub enum HoldKind {
     LeakReturned,
     /// POOL-009: its holder asks for a second one.
     Nested,
+    /// TX-011: a transaction is open on it, and nobody has used it for the threshold.
+    IdleInTransaction,
+}
+
+/// A transaction that is used as it should not be.
+#[derive(Clone, Copy, Debug)]
+pub struct Finding<'a> {
+    /// The pool's name.
+    pub pool: &'a str,
+    /// What is wrong.
+    pub kind: FindingKind,
+    /// The transaction's number.
+    pub transaction: u64,
+    /// Where the program began it.
+    pub begun: Place,
+    /// Where the program did what is told of.
+    pub place: Place,
+    /// The request or job it was for.
+    pub scope: Option<&'a Scope>,
+    /// How long the transaction was open by then.
+    pub open: Duration,
+    /// The whole story, with code and fix.
+    pub report: &'a Error,
+}
+
+/// What is wrong with how a transaction is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FindingKind {
+    /// TX-010: a statement went to the pool's handle while the task had a transaction open on it.
+    OuterHandle,
+    /// TX-012: a call over the network was made while it was open.
+    NetworkCall,
+    /// TX-009: a hook failed when it was over.
+    HookFailed,
 }
 
 /// How a pool stands.
@@ -254,7 +290,7 @@ pub struct Pool<'a> {
     pub waiting: usize,
 }
 
-/// One transaction, told when it ended.
+/// One attempt at a transaction, told when it ended.
 #[derive(Clone, Copy, Debug)]
 pub struct Transaction<'a> {
     /// The pool's name.
@@ -269,6 +305,8 @@ pub struct Transaction<'a> {
     pub connection: u64,
     /// The attempt: 1 unless it was run again.
     pub attempt: u32,
+    /// It failed, and is run again after this time.
+    pub retry_after: Option<Duration>,
     /// Statements run in it.
     pub statements: u32,
     /// From BEGIN to the end.
@@ -357,6 +395,11 @@ impl Observer {
     /// Tells how a pool stands.
     pub fn pool(&self, event: &Pool<'_>) {
         self.each(|s| s.pool(event));
+    }
+
+    /// Tells of a transaction that is used as it should not be.
+    pub fn finding(&self, event: &Finding<'_>) {
+        self.each(|s| s.finding(event));
     }
 
     fn each(&self, tell: impl Fn(&dyn Subscriber)) {

@@ -1,11 +1,12 @@
 //! Connecting: what a handle is made from.
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use mainstay_core::clock::Clock;
 use mainstay_core::observe::Observer;
+use mainstay_core::once::Pairs;
 use mainstay_core::rng::Rng;
 use mainstay_core::{Code, Error, Result};
 use mainstay_pool::{Manage, Options, Pool};
@@ -14,6 +15,7 @@ use crate::db::{Db, Pools, Shared};
 use crate::driver::Driver;
 use crate::engine::Engine;
 use crate::local::{self, Local};
+use crate::lock::LocalNames;
 use crate::text::Texts;
 use crate::url::{self, Target};
 
@@ -132,6 +134,9 @@ impl Connect {
             clock: self.clock,
             rng: self.rng,
             observer: self.observer,
+            findings: Pairs::default(),
+            asked: Mutex::default(),
+            names: LocalNames::default(),
             local,
         }))
     }

@@ -4,6 +4,8 @@
 //! `activity` is not `Idle`; and from BEGIN to the end of a transaction `in_transaction` is set. A
 //! future dropped at any await leaves them as they are, and the pool acts on that.
 
+use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -13,8 +15,14 @@ use sqlx::{AssertSqlSafe, Executor, SqlSafeStr, SqlStr};
 
 use crate::engine::Engine;
 use crate::error::{ends_transaction, from_driver, leaves_connection_usable};
+use crate::row::Row;
 use crate::steps::{Step, Steps};
+use crate::trail::Trail;
+use crate::transaction::Access;
 use crate::value::Arguments;
+
+/// What our savepoints' names begin with.
+const SAVEPOINT: &str = "mainstay_";
 
 /// A pooled connection.
 pub(crate) struct Connection {
@@ -24,6 +32,8 @@ pub(crate) struct Connection {
     pub(crate) epoch: u64,
     /// Where what is done with it is noted, for reports; given by the pool.
     pub(crate) activity: Option<Notes>,
+    /// Its last statements, where a server's word of a deadlock can be matched with them.
+    pub(crate) trail: Option<Arc<Trail>>,
 }
 
 /// A driver's connection.
@@ -49,6 +59,10 @@ pub(crate) struct State {
     pub(crate) checked: bool,
     /// Its session was changed: nobody else may have it.
     pub(crate) spent: bool,
+    /// Its session has advisory locks that must be let go of.
+    pub(crate) locks: bool,
+    /// The savepoint that the open transaction is to be rolled back to before it goes on.
+    pub(crate) undo: Option<u32>,
     pub(crate) broken: bool,
 }
 
@@ -71,8 +85,8 @@ pub(crate) struct Reading<'c> {
 }
 
 impl Connection {
-    pub(crate) fn new(raw: Raw) -> Self {
-        Self { raw, state: State::new(), epoch: 0, activity: None }
+    pub(crate) fn new(raw: Raw, trail: Option<Arc<Trail>>) -> Self {
+        Self { raw, state: State::new(), epoch: 0, activity: None, trail }
     }
 
     pub(crate) fn engine(&self) -> Engine {
@@ -97,7 +111,9 @@ impl Connection {
             (_, Activity::Waiting | Activity::Rows) => Condition::Dirty,
             // What was set on the session is the next one's surprise.
             (_, Activity::Idle) if self.state.spent => Condition::Spent,
-            (_, Activity::Idle) if self.state.in_transaction => Condition::Dirty,
+            (_, Activity::Idle) if self.state.in_transaction || self.state.locks => {
+                Condition::Dirty
+            }
             (_, Activity::Idle) => Condition::Clean,
         }
     }
@@ -175,28 +191,59 @@ impl Connection {
         Ok(())
     }
 
-    /// Opens a transaction. SQLite takes its write lock at once, so that waiting for it is bounded
-    /// by the busy timeout and no later statement can fail for it.
-    ///
-    /// With `limit`, PostgreSQL is told in the same exchange to end each statement that takes longer,
-    /// so that it does even if we are gone by then.
-    pub(crate) async fn begin(&mut self, limit: Option<Duration>) -> Result<()> {
-        let sql = if self.engine() == Engine::Sqlite { "BEGIN IMMEDIATE" } else { "BEGIN" };
+    /// Opens a transaction: see [`Access::begin`].
+    pub(crate) async fn begin(&mut self, access: Access, limit: Option<Duration>) -> Result<()> {
+        let sql = access.begin(self.engine(), limit);
         self.open_transaction(true);
         self.state.failed_in_transaction = false;
         self.state.lost_transaction = false;
-        let outcome = match limit.filter(|_| self.engine() == Engine::Postgres) {
-            Some(limit) => {
-                let ms = limit.as_millis().clamp(1, i32::MAX as u128);
-                let text = format!("BEGIN; SET LOCAL statement_timeout = {ms}");
-                self.run(AssertSqlSafe(text)).await
-            }
-            None => self.run(sql).await,
+        self.state.undo = None;
+        let outcome = match sql {
+            Cow::Borrowed(sql) => self.run(sql).await,
+            Cow::Owned(sql) => self.run(AssertSqlSafe(sql)).await,
         };
         if outcome.is_err() && !self.state.broken {
             self.open_transaction(false);
+            // The level may have been set for a transaction that did not begin.
+            self.state.spent |= access.isolation.is_some() && self.engine() == Engine::MySql;
         }
-        outcome.map(drop).map_err(|e| from_driver(e, Some(sql)))
+        outcome.map(drop).map_err(|e| from_driver(e, Some("BEGIN")))
+    }
+
+    /// Sets the savepoint of `depth`.
+    pub(crate) async fn save(&mut self, depth: u32) -> Result<()> {
+        let sql = format!("SAVEPOINT {SAVEPOINT}{depth}");
+        self.run(AssertSqlSafe(sql)).await.map(drop).map_err(|e| from_driver(e, Some("SAVEPOINT")))
+    }
+
+    /// Keeps what was done since the savepoint of `depth`.
+    pub(crate) async fn release(&mut self, depth: u32) -> Result<()> {
+        let sql = format!("RELEASE SAVEPOINT {SAVEPOINT}{depth}");
+        self.run(AssertSqlSafe(sql)).await.map(drop).map_err(|e| from_driver(e, None))
+    }
+
+    /// Rolls back to the savepoint that is due, if any, and forgets it.
+    pub(crate) async fn undo(&mut self) -> Result<()> {
+        let Some(depth) = self.state.undo else { return Ok(()) };
+        let name = format!("{SAVEPOINT}{depth}");
+        let sql = format!("ROLLBACK TO SAVEPOINT {name}; RELEASE SAVEPOINT {name}");
+        self.run(AssertSqlSafe(sql)).await.map_err(|e| from_driver(e, None))?;
+        self.state.undo = None;
+        self.state.failed_in_transaction = false;
+        Ok(())
+    }
+
+    /// Lets go of the session's advisory locks, if it may have any.
+    pub(crate) async fn unlock(&mut self) -> Result<()> {
+        if self.state.locks {
+            let sql = match self.engine() {
+                Engine::Postgres => "SELECT pg_advisory_unlock_all()",
+                Engine::MySql | Engine::Sqlite => "SELECT RELEASE_ALL_LOCKS()",
+            };
+            self.run(sql).await.map_err(|e| from_driver(e, None))?;
+            self.state.locks = false;
+        }
+        Ok(())
     }
 
     fn open_transaction(&mut self, open: bool) {
@@ -248,6 +295,19 @@ impl Connection {
             self.state.failed_in_transaction = false;
         }
         Ok(())
+    }
+
+    /// The first row of the answer to `sql`, which is sent unprepared.
+    pub(crate) async fn ask(&mut self, sql: String) -> Result<Option<Row>, sqlx::Error> {
+        let _busy = Busy::new(self.activity.as_ref());
+        let mut first = None;
+        let mut reading = self.send(AssertSqlSafe(sql).into_sql_str(), None, false);
+        while let Some(step) = reading.next().await? {
+            if let Step::Row(row) = step {
+                first.get_or_insert(row);
+            }
+        }
+        Ok(first)
     }
 
     /// Whether the open transaction can't be committed any more: COMMIT would quietly do nothing.
@@ -302,6 +362,13 @@ impl Reading<'_> {
 }
 
 impl State {
+    /// The open transaction is to be rolled back to the savepoint of `depth`, if it is one.
+    pub(crate) fn undoes(&mut self, depth: u32) {
+        if depth > 0 {
+            self.undo = Some(self.undo.map_or(depth, |due| due.min(depth)));
+        }
+    }
+
     fn new() -> Self {
         Self {
             activity: Activity::Idle,
@@ -310,6 +377,8 @@ impl State {
             lost_transaction: false,
             checked: false,
             spent: false,
+            locks: false,
+            undo: None,
             broken: false,
         }
     }

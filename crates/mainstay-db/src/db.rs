@@ -1,12 +1,13 @@
 //! The handle.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use mainstay_core::clock::Clock;
 use mainstay_core::observe::Observer;
+use mainstay_core::once::Pairs;
 use mainstay_core::rng::Rng;
 use mainstay_core::{Place, Result};
 use mainstay_pool::{Options, Pool, Status};
@@ -16,6 +17,7 @@ use crate::driver::Driver;
 use crate::engine::Engine;
 use crate::error::from_driver;
 use crate::local::Local;
+use crate::lock::LocalNames;
 use crate::record::Record;
 use crate::statement::Sql;
 use crate::text::Texts;
@@ -44,6 +46,12 @@ pub(crate) struct Shared {
     pub(crate) clock: Clock,
     pub(crate) rng: Rng,
     pub(crate) observer: Observer,
+    /// The findings that were logged already.
+    pub(crate) findings: Pairs,
+    /// When the server was last asked about a deadlock.
+    pub(crate) asked: Mutex<Option<Instant>>,
+    /// SQLite's advisory locks within this process.
+    pub(crate) names: LocalNames,
     /// Ends after the pools: fields are dropped in their order.
     pub(crate) local: Local,
 }
@@ -153,9 +161,10 @@ impl Db {
             let outcome = async {
                 let mut hold = self.hold(false, false, place).await?;
                 record.started(hold.id());
-                let _ran = hold.begins(self, &text, &shown)?;
+                let _ran = hold.begins(self, &text, &shown, place)?;
                 let work = async { hold.run(sql).await.map_err(|e| from_driver(e, Some(sql))) };
-                self.in_time(self.deadline(), work).await
+                let outcome = self.in_time(self.deadline(), work).await;
+                hold.explain(self, outcome).await
             }
             .await;
             record.check(outcome, place)?;
@@ -185,7 +194,7 @@ impl Db {
     }
 
     pub(crate) fn transaction_id(&self) -> Option<u64> {
-        self.transaction.as_ref().map(|t| t.id)
+        self.transaction.as_ref().map(|t| t.whole.id)
     }
 }
 

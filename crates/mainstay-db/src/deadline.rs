@@ -18,7 +18,7 @@ pub(crate) const SERVER_FIRST: Duration = Duration::from_millis(500);
 /// When a statement must be over, and whose bound that is.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Deadline {
-    at: Instant,
+    pub(crate) at: Instant,
     of_scope: bool,
 }
 
@@ -35,9 +35,11 @@ impl Db {
         }
     }
 
-    /// What the server is to be told at BEGIN, where the session's own timeout would be later.
-    pub(crate) fn server_limit(&self) -> Option<Duration> {
-        let left = scope_deadline()?.at.saturating_duration_since(self.shared.clock.now());
+    /// What the server is to be told at BEGIN, where the session's own timeout would be later. `until`
+    /// is the transaction's own bound.
+    pub(crate) fn server_limit(&self, until: Option<Instant>) -> Option<Duration> {
+        let at = [scope_deadline().map(|d| d.at), until].into_iter().flatten().min()?;
+        let left = at.saturating_duration_since(self.shared.clock.now());
         let limit = left + SERVER_FIRST;
         self.shared.statement_timeout.is_none_or(|own| limit < own).then_some(limit)
     }
@@ -50,7 +52,7 @@ impl Db {
     ) -> Result<T> {
         let Some(deadline) = deadline else { return work.await };
         let done = self.shared.clock.timeout_at(deadline.at, work).await;
-        done.unwrap_or_else(|| Err(self.passed(deadline)))
+        done.unwrap_or_else(|| Err(self.passed(deadline, "the statement")))
     }
 
     /// Commits. With a deadline it may take `recover_timeout` longer than that: not knowing how it
@@ -60,10 +62,12 @@ impl Db {
     pub(crate) async fn commit_in_time(
         &self,
         connection: &mut Connection,
+        until: Option<Instant>,
     ) -> Result<Result<(), sqlx::Error>> {
         let shared = &self.shared;
         let grace = shared.clock.now() + shared.options.recover_timeout;
-        match self.deadline().map(|d| d.at.max(grace)) {
+        let bounds = [self.deadline().map(|d| d.at), until];
+        match bounds.into_iter().flatten().min().map(|at| at.max(grace)) {
             None => Ok(connection.commit().await),
             Some(at) => shared.clock.timeout_at(at, connection.commit()).await.ok_or_else(|| {
                 Error::new(Code::TxAmbiguous, "COMMIT was not answered before the deadline")
@@ -73,11 +77,11 @@ impl Db {
 
     /// As [`commit_in_time`](Self::commit_in_time), of a transaction around one statement.
     pub(crate) async fn commit_one(&self, connection: &mut Connection) -> Result<()> {
-        let committed = self.commit_in_time(connection).await?;
+        let committed = self.commit_in_time(connection, None).await?;
         committed.map_err(|e| from_driver(e, Some("COMMIT")))
     }
 
-    fn passed(&self, deadline: Deadline) -> Error {
+    pub(crate) fn passed(&self, deadline: Deadline, of: &str) -> Error {
         let whose = match (deadline.of_scope, Scope::current()) {
             (true, Some(scope)) => format!("the deadline of {}", scope.name()),
             (true, None) => "its deadline".to_owned(),
@@ -86,7 +90,7 @@ impl Db {
                 format!("the statement timeout of {limit:?}")
             }
         };
-        let what = format!("the statement was not over before {whose}");
+        let what = format!("{of} was not over before {whose}");
         Error::new(Code::Deadline, what).why("it was given up; whether it took effect is unknown")
     }
 }

@@ -115,7 +115,7 @@ macro_rules! executor {
                     let held = db.hold(text.only_reads, false, place).await;
                     let mut hold = record.check(held, place).map_err(into_driver)?;
                     record.started(hold.id());
-                    let begun = hold.begins(db, &text, &kept);
+                    let begun = hold.begins(db, &text, &kept, place);
                     let ran = record.check(begun, place).map_err(into_driver)?;
                     let deadline = db.deadline();
                     let pooled = hold.is_pooled();

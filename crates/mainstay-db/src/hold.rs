@@ -2,7 +2,7 @@
 //! the open transaction.
 
 use std::ops::{Deref, DerefMut};
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::time::Duration;
 
 use mainstay_core::{Code, Error, Place, Result};
@@ -15,17 +15,18 @@ use crate::driver::Driver;
 use crate::engine::Engine;
 use crate::statement::Sql;
 use crate::text::Text;
-use crate::transaction::Turn;
+use crate::trail::Step;
+use crate::transaction::{Access, Turn, beside};
 
 /// How long a transaction waits for what an abandoned statement of its own left running.
 const SETTLE_LIMIT: Duration = Duration::from_secs(2);
 
-pub(crate) enum Hold<'a> {
+pub(crate) enum Hold {
     Pooled(Lease<Driver>),
-    Transaction(Turn<'a>),
+    Transaction(Turn),
 }
 
-impl Hold<'_> {
+impl Hold {
     /// The connection's number.
     pub(crate) fn id(&self) -> u64 {
         match self {
@@ -42,6 +43,7 @@ pub(crate) struct Ran<'a> {
     db: &'a Db,
     changes_schema: bool,
     activity: Option<Notes>,
+    step: Option<Step>,
 }
 
 impl Ran<'_> {
@@ -63,20 +65,29 @@ impl Ran<'_> {
 impl Drop for Ran<'_> {
     fn drop(&mut self) {
         self.pauses();
+        if let Some(step) = &self.step {
+            step.end(self.db.shared.clock.now());
+        }
         if self.changes_schema {
             self.db.shared.schema_epoch.fetch_add(1, Relaxed);
             if let Some(transaction) = &self.db.transaction {
-                transaction.changed_schema();
+                transaction.whole.schema.store(true, SeqCst);
             }
         }
     }
 }
 
-impl Hold<'_> {
+impl Hold {
     /// A statement of `text` is about to be sent.
     ///
     /// Errors: DB-036 where it needs a session of its own and there is none.
-    pub(crate) fn begins<'d>(&mut self, db: &'d Db, text: &Text, sql: &Sql) -> Result<Ran<'d>> {
+    pub(crate) fn begins<'d>(
+        &mut self,
+        db: &'d Db,
+        text: &Text,
+        sql: &Sql,
+        place: Place,
+    ) -> Result<Ran<'d>> {
         if let Some(what) = text.session {
             if self.is_pooled() {
                 return Err(needs_session(what));
@@ -93,7 +104,12 @@ impl Hold<'_> {
         if let Some(activity) = &activity {
             activity.begins(sql.to_what());
         }
-        Ok(Ran { db, changes_schema: text.changes_schema, activity })
+        let transaction = db.transaction.as_ref().map(|t| (t.whole.id, t.whole.place));
+        let step = self.trail.as_ref().map(|trail| {
+            let now = db.shared.clock.now();
+            trail.begin(sql, place, transaction, now)
+        });
+        Ok(Ran { db, changes_schema: text.changes_schema, activity, step })
     }
 
     /// Behind a transaction pooler the driver's two exchanges of a statement could reach two servers:
@@ -102,7 +118,8 @@ impl Hold<'_> {
     pub(crate) async fn enclose(&mut self, db: &Db, prepared: bool) -> Result<bool> {
         let needed = prepared && self.is_pooled() && !self.state.in_transaction;
         if needed {
-            self.begin(db.server_limit().or(db.shared.statement_timeout)).await?;
+            let limit = db.server_limit(None).or(db.shared.statement_timeout);
+            self.begin(Access::default(), limit).await?;
         }
         Ok(needed)
     }
@@ -134,7 +151,7 @@ impl Hold<'_> {
     }
 }
 
-fn needs_session(what: &str) -> Error {
+pub(crate) fn needs_session(what: &str) -> Error {
     Error::new(Code::NeedsSession, format!("{what} needs a session of its own")).why(
         "the database is behind a transaction pooler, which gives the server's session to others after each transaction",
     )
@@ -143,28 +160,42 @@ fn needs_session(what: &str) -> Error {
 impl Db {
     /// A connection for one statement. `reads` says that it surely writes nothing; `streams` that
     /// the program runs between its rows.
-    pub(crate) async fn hold(&self, reads: bool, streams: bool, place: Place) -> Result<Hold<'_>> {
+    pub(crate) async fn hold(&self, reads: bool, streams: bool, place: Place) -> Result<Hold> {
         let Some(transaction) = &self.transaction else {
             let pool = self.shared.pool(reads);
-            let mut lease = pool.acquire_at(place).await?;
+            let mut lease = pool.acquire_beside(beside(self, reads, place), place).await?;
             self.refresh(&mut lease).await?;
             return Ok(Hold::Pooled(lease));
         };
         let limit = self.shared.options.acquire_timeout;
         let turn = transaction.turn(&self.shared.clock, limit, streams, place);
         let mut turn = self.in_time(scope_deadline(), turn).await?;
-        turn.probe().await.map_err(|e| e.at(place))?;
-        if turn.state.lost_transaction {
-            let what = "the server has rolled this transaction back";
-            return Err(Error::new(Code::TxRollbackOnly, what)
-                .why("an earlier statement failed so that it could not go on")
-                .at(place));
-        }
-        if turn.state.activity != Activity::Idle {
-            self.settle(&mut turn).await.map_err(|e| e.at(place))?;
-        }
+        transaction.whole.statements.fetch_add(1, SeqCst);
+        self.make_ready(&mut turn).await.map_err(|e| e.at(place))?;
         self.refresh(&mut turn).await?;
         Ok(Hold::Transaction(turn))
+    }
+
+    /// Brings the connection of a transaction to where its next statement may begin.
+    ///
+    /// Errors: TX-002 (the server has rolled back), TX-005 (a statement was dropped half-way).
+    pub(crate) async fn make_ready(&self, connection: &mut Connection) -> Result<()> {
+        connection.probe().await?;
+        if connection.state.lost_transaction {
+            let what = "the server has rolled this transaction back";
+            return Err(Error::new(Code::TxRollbackOnly, what)
+                .why("an earlier statement failed so that it could not go on"));
+        }
+        if connection.state.activity != Activity::Idle {
+            self.settle(connection).await?;
+        }
+        if connection.state.undo.is_some() {
+            let limit = self.shared.options.recover_timeout;
+            let silent = || Error::new(Code::ConnectionLost, "the database does not answer");
+            let undone = self.shared.clock.timeout(limit, connection.undo()).await;
+            undone.ok_or_else(silent)??;
+        }
+        Ok(())
     }
 
     /// After a change of the schema, each connection forgets once what it had prepared before: a
@@ -203,7 +234,7 @@ impl Db {
     }
 }
 
-impl Deref for Hold<'_> {
+impl Deref for Hold {
     type Target = Connection;
 
     fn deref(&self) -> &Connection {
@@ -214,7 +245,7 @@ impl Deref for Hold<'_> {
     }
 }
 
-impl DerefMut for Hold<'_> {
+impl DerefMut for Hold {
     fn deref_mut(&mut self) -> &mut Connection {
         match self {
             Hold::Pooled(lease) => lease,

@@ -25,6 +25,7 @@ compile_error!("mainstay-db needs at least one engine: enable `sqlite`, `postgre
 mod config;
 mod connection;
 mod db;
+mod deadlock;
 mod deadline;
 mod driver;
 mod engine;
@@ -33,6 +34,7 @@ mod executor;
 mod hold;
 mod insert;
 mod local;
+mod lock;
 mod pooling;
 mod query;
 mod record;
@@ -40,6 +42,7 @@ mod row;
 mod statement;
 mod steps;
 mod text;
+mod trail;
 mod transaction;
 mod types;
 mod url;
@@ -47,6 +50,7 @@ mod value;
 
 pub use config::Connect;
 pub use db::Db;
+pub use deadlock::{Deadlock, DeadlockSide, DeadlockStep};
 pub use engine::Engine;
 pub use error::{SqlxResultExt, Violation, ViolationKind};
 #[cfg(feature = "mysql")]
@@ -56,6 +60,7 @@ pub use executor::Postgres;
 #[cfg(feature = "sqlite")]
 pub use executor::Sqlite;
 pub use insert::IntoValues;
+pub use lock::{AdvisoryLock, Conflict, LockRequest, Versioned};
 pub use mainstay_core::{Code, Error, Result, Retry};
 pub use query::{Done, Query};
 pub use row::{FromRow, Get, Row};
@@ -64,5 +69,6 @@ pub use sqlx;
 pub use sqlx::AssertSqlSafe;
 pub use sqlx::types::Json;
 pub use statement::IntoSql;
+pub use transaction::{Isolation, Propagation, RetryPolicy, Tx, network_call};
 pub use types::{Array, Decimal};
 pub use value::Value;

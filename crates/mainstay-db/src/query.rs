@@ -9,6 +9,7 @@ use mainstay_core::{Code, Error, Place, Result};
 use crate::db::Db;
 use crate::engine::Engine;
 use crate::error::from_driver;
+use crate::lock::RowLock;
 use crate::record::Record;
 use crate::row::{FromRow, Row};
 use crate::statement::{IntoSql, Sql, Statement};
@@ -31,6 +32,7 @@ const ROWS_PAST_ERROR_MAX: u32 = 100;
 pub struct Query<'d> {
     db: &'d Db,
     statement: Statement,
+    pub(crate) lock: Option<RowLock>,
 }
 
 /// What a statement without rows did.
@@ -74,7 +76,14 @@ impl Db {
     /// ```
     #[track_caller]
     pub fn build(&self, statement: &impl sea_query::QueryStatementBuilder) -> Query<'_> {
-        let place = Place::here();
+        self.build_at(statement, Place::here())
+    }
+
+    pub(crate) fn build_at(
+        &self,
+        statement: &impl sea_query::QueryStatementBuilder,
+        place: Place,
+    ) -> Query<'_> {
         let mut out = sea_query::SqlWriterValues::new("$", true);
         match self.engine() {
             Engine::Sqlite => {
@@ -102,7 +111,7 @@ impl Db {
     }
 
     pub(crate) fn statement(&self, sql: Sql, values: Vec<Value>, place: Place) -> Query<'_> {
-        Query { db: self, statement: Statement { sql, values, place } }
+        Query { db: self, statement: Statement { sql, values, place }, lock: None }
     }
 }
 
@@ -189,8 +198,8 @@ impl<'d> Query<'d> {
     /// # Ok::<(), mainstay_db::Error>(()) }).unwrap();
     /// ```
     pub fn stream<T: FromRow + 'd>(self) -> impl Stream<Item = Result<T>> + Send + 'd {
-        let Self { db, statement } = self;
         try_stream! {
+            let (db, statement) = self.locking()?;
             let (place, sql) = (statement.place, statement.sql.clone());
             let text = db.text(&sql).map_err(|e| e.at(place))?;
             let mut record = Record::begin(&db.shared, &sql, &text, place, db.transaction_id());
@@ -199,7 +208,7 @@ impl<'d> Query<'d> {
             let held = db.hold(text.only_reads, true, place).await;
             let mut hold = record.check(held, place)?;
             record.started(hold.id());
-            let begun = hold.begins(db, &text, &sql);
+            let begun = hold.begins(db, &text, &sql, place);
             let ran = record.check(begun, place)?;
             let deadline = db.deadline();
             let plain = hold.goes_plain(&text, deadline.is_some());
@@ -231,9 +240,19 @@ impl<'d> Query<'d> {
         }
     }
 
+    /// The statement with the clause that locks, if one was asked for.
+    fn locking(self) -> Result<(&'d Db, Statement)> {
+        let Self { db, mut statement, lock } = self;
+        if let Some(lock) = lock {
+            let place = statement.place;
+            statement.sql = lock.apply(db, statement.sql).map_err(|e| e.at(place))?;
+        }
+        Ok((db, statement))
+    }
+
     /// Runs it and hands each row to `on`; its first error is the result.
     async fn each(self, on: impl FnMut(Row) -> Result<()> + Send) -> Result<Done> {
-        let Self { db, statement } = self;
+        let (db, statement) = self.locking()?;
         let (place, sql) = (statement.place, statement.sql.clone());
         let text = db.text(&sql).map_err(|e| e.at(place))?;
         let mut record = Record::begin(&db.shared, &sql, &text, place, db.transaction_id());
@@ -241,7 +260,7 @@ impl<'d> Query<'d> {
             let (driver_sql, arguments) = statement.prepare(&text, db.engine())?;
             let mut hold = db.hold(text.only_reads, false, place).await?;
             record.started(hold.id());
-            let _ran = hold.begins(db, &text, &sql)?;
+            let _ran = hold.begins(db, &text, &sql, place)?;
             let deadline = db.deadline();
             let plain = hold.goes_plain(&text, deadline.is_some());
             let keep = text.keep && !hold.is_pooled();
@@ -252,6 +271,7 @@ impl<'d> Query<'d> {
                 read(&mut reading, &mut record, sql.as_str(), told(db, &text), on).await
             });
             let outcome = outcome.await;
+            let outcome = hold.explain(db, outcome).await;
             let concluded = hold.conclude(db, enclosed, outcome.is_ok()).await;
             outcome.and_then(|done| concluded.map(|()| done))
         }

@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -36,9 +37,16 @@ enum Verdict {
     Over(Removal),
 }
 
-pub(crate) async fn acquire<M: Manage>(shared: &Arc<Shared<M>>, place: Place) -> Result<Lease<M>> {
+/// `held` is how many connections of this pool the caller is known to keep while it waits.
+pub(crate) async fn acquire<M: Manage>(
+    shared: &Arc<Shared<M>>,
+    place: Place,
+    held: usize,
+) -> Result<Lease<M>> {
     let ask = Ask { place, scope: Scope::current(), asker: Asker::current() };
-    leak::check_nested(shared, ask.asker, place, ask.scope.as_ref());
+    if held == 0 {
+        leak::check_nested(shared, ask.asker, place, ask.scope.as_ref());
+    }
     let mut had = None;
     if let Popped::Slot(slot) = shared.hub.slots.pop() {
         let (lease, verdict) = hold(shared, slot, &ask, shared.now(), Duration::ZERO);
@@ -47,8 +55,39 @@ pub(crate) async fn acquire<M: Manage>(shared: &Arc<Shared<M>>, place: Place) ->
         }
         had = Some((lease, verdict));
     }
+    let _blocks = match Blocks::new(&shared.blocked, held, shared.hub.look().max_size) {
+        Some(blocks) => blocks,
+        None => return Err(report::deadlocked(shared, held, &ask)),
+    };
     // Boxed, so that the futures of all who never wait stay small.
     Box::pin(wait(shared, ask, had)).await
+}
+
+/// Counts the connections that one who waits keeps from everybody else.
+struct Blocks<'a> {
+    all: &'a AtomicUsize,
+    held: usize,
+}
+
+impl<'a> Blocks<'a> {
+    /// `None` if with these, every connection of the pool is held by somebody who waits: none could
+    /// ever come free. Who would complete that is refused, and so the others go on.
+    fn new(all: &'a AtomicUsize, held: usize, max_size: usize) -> Option<Self> {
+        if held == 0 {
+            return Some(Self { all, held });
+        }
+        let before = all.fetch_add(held, SeqCst);
+        let blocks = Self { all, held };
+        (before + held < max_size).then_some(blocks)
+    }
+}
+
+impl Drop for Blocks<'_> {
+    fn drop(&mut self) {
+        if self.held > 0 {
+            self.all.fetch_sub(self.held, SeqCst);
+        }
+    }
 }
 
 /// As [`acquire`], where there is something to wait for.
@@ -166,6 +205,7 @@ fn hold<M: Manage>(
         wait,
         before: cell.activity.as_ref().map_or(0, Activity::begun),
         leak_told: false,
+        idle_told: false,
     });
     drop(cell);
     shared.askers.enter(ask.asker, slot);

@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use mainstay_core::clock::{Clock, Tick};
 
+use crate::leak::shortened;
+
 /// What is done with a connection, in the words of whoever does it: a statement's text, without its
 /// values. A clone costs no allocation.
 #[derive(Clone, Debug)]
@@ -17,6 +19,11 @@ pub enum What {
 }
 
 impl What {
+    /// The beginning of `text` on one line, as reports show it: at most 120 characters.
+    pub fn shortened(text: &str) -> String {
+        shortened(text)
+    }
+
     /// The text.
     pub fn as_str(&self) -> &str {
         match self {

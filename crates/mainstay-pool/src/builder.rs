@@ -1,7 +1,7 @@
 //! Setting a pool up.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicU32, AtomicUsize};
 
 use mainstay_core::Result;
 use mainstay_core::clock::Clock;
@@ -96,6 +96,7 @@ impl<M: Manage> Builder<M> {
             hub: Hub::new(&self.options),
             generation: AtomicU32::new(0),
             askers: Askers::new(),
+            blocked: AtomicUsize::new(0),
             lifetimes: Lifetimes::new(&self.rng),
             tallies: Tallies::new(self.clock.now().into()),
             runtime: Handle::current(),

@@ -21,6 +21,8 @@ pub(crate) struct Holder {
     pub(crate) before: u32,
     /// A leak was reported, so its return is reported too.
     pub(crate) leak_told: bool,
+    /// A transaction that lies idle was reported.
+    pub(crate) idle_told: bool,
 }
 
 /// A connection in somebody's hands, as [`Pool::in_use`](crate::Pool::in_use) lists it.

@@ -1,7 +1,6 @@
-//! Telling of connections that are held as they should not be: leaks, and tasks that hold one and
-//! ask for another.
+//! Telling of connections that are held as they should not be: leaks, transactions that lie idle, and
+//! tasks that hold one and ask for another.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use mainstay_core::clock::Tick;
@@ -15,43 +14,58 @@ use crate::nested::Asker;
 use crate::report::rounded;
 use crate::shared::Shared;
 
-/// Pairs of places that were told of; beyond, all are told anew.
-const PAIRS_MAX: usize = 256;
-
-/// The pairs of places whose nested acquires were logged: once each is enough for a person.
-#[derive(Debug, Default)]
-pub(crate) struct Told(Mutex<Vec<(Place, Place)>>);
-
-impl Told {
-    fn is_new(&self, pair: (Place, Place)) -> bool {
-        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.contains(&pair) {
-            return false;
+/// Looks at every connection that is out, and reports each that nobody has used for `leak_after`, or
+/// with an open transaction for `transaction_idle_after`, once. A statement under way is not a leak,
+/// however long it takes: its caller waits for it.
+pub(crate) fn look<M: Manage>(shared: &Shared<M>, now: Tick) {
+    let (leak_after, idle_after) =
+        (shared.options.leak_after, shared.options.transaction_idle_after);
+    if leak_after.is_none() && idle_after.is_none() {
+        return;
+    }
+    let used = shared.hub.look().slots_used();
+    for slot in 0..used {
+        let found = {
+            let mut cell = shared.hub.slots.lock(slot);
+            let Some((held, idle)) = cell.in_use(now).and_then(|h| h.idle.map(|idle| (h, idle)))
+            else {
+                continue;
+            };
+            let Some(holder) = cell.holder.as_mut() else { continue };
+            let passed = |limit: Option<Duration>| limit.is_some_and(|limit| idle >= limit);
+            let is_new = |told: &mut bool| !std::mem::replace(told, true);
+            let lies_open = held.transaction.is_some() && passed(idle_after);
+            (
+                lies_open && is_new(&mut holder.idle_told),
+                passed(leak_after) && is_new(&mut holder.leak_told),
+                held,
+            )
+        };
+        let (is_idle, leaks, held) = found;
+        if is_idle {
+            tell(shared, HoldKind::IdleInTransaction, &held, None, &idle_report(shared, &held));
         }
-        if told.len() >= PAIRS_MAX {
-            told.clear();
+        if leaks {
+            report(shared, &held, leak_after.unwrap_or_default());
         }
-        told.push(pair);
-        true
     }
 }
 
-/// Looks at every connection that is out, and reports each that nobody has used for `leak_after`,
-/// once. A statement under way is not a leak, however long it takes: its caller waits for it.
-pub(crate) fn look<M: Manage>(shared: &Shared<M>, now: Tick) {
-    let Some(leak_after) = shared.options.leak_after else { return };
-    let used = shared.hub.look().slots_used();
-    for slot in 0..used {
-        let leaked = {
-            let mut cell = shared.hub.slots.lock(slot);
-            let leaked = cell.in_use(now).filter(|h| h.idle.is_some_and(|idle| idle >= leak_after));
-            let is_new = |holder: &mut Holder| !std::mem::replace(&mut holder.leak_told, true);
-            leaked.filter(|_| cell.holder.as_mut().is_some_and(is_new))
-        };
-        if let Some(leaked) = leaked {
-            report(shared, &leaked, leak_after);
-        }
+/// Of a transaction that is open and not used.
+fn idle_report<M: Manage>(shared: &Shared<M>, held: &InUse) -> Error {
+    let what = format!(
+        "a transaction on pool `{}`, of {}, was not used for {}",
+        shared.name,
+        held.who(),
+        rounded(held.idle.unwrap_or_default()),
+    );
+    let mut why = format!("open for {}", rounded(held.transaction.unwrap_or_default()));
+    if let Some(last) = &held.last {
+        why += &format!("\nlast: {}", shortened(last.as_str()));
     }
+    let error = Error::new(Code::TxIdle, what).why(why).at(held.place);
+    tracing::warn!("{}", error.report());
+    error
 }
 
 fn report<M: Manage>(shared: &Shared<M>, leaked: &InUse, leak_after: Duration) {

@@ -57,6 +57,11 @@ pub struct Options {
     /// as a leak (POOL-007), at most a second later. At least 100 ms; `None` is never; default 10 s.
     #[serde(with = "humantime_serde")]
     pub leak_after: Option<Duration>,
+    /// A transaction that is open, and with which nothing has been done for this long, is reported
+    /// (TX-011), at most a second later: its locks keep others waiting. At least 100 ms; `None` is
+    /// never; default 2 s.
+    #[serde(with = "humantime_serde")]
+    pub transaction_idle_after: Option<Duration>,
     /// How long a caller may wait while there is more to do than the pool can carry: once the queue
     /// has not been empty for four times this long, whoever has waited for longer is refused with
     /// POOL-006. At least 1 ms; `None`, the default, refuses nobody before `acquire_timeout`.
@@ -80,6 +85,7 @@ impl Default for Options {
             validation_timeout: Duration::from_secs(2),
             recover_timeout: Duration::from_secs(2),
             leak_after: Some(Duration::from_secs(10)),
+            transaction_idle_after: Some(Duration::from_secs(2)),
             shed_target: None,
         }
     }
@@ -123,6 +129,7 @@ impl Options {
             ("idle_timeout", self.idle_timeout, Duration::from_secs(1)),
             ("keepalive", self.keepalive, Duration::from_secs(1)),
             ("leak_after", self.leak_after, Duration::from_millis(100)),
+            ("transaction_idle_after", self.transaction_idle_after, Duration::from_millis(100)),
             ("shed_target", self.shed_target, Duration::from_millis(1)),
         ] {
             if value.is_some_and(|v| v < floor || v > DURATION_MAX) {

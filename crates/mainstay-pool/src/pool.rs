@@ -79,7 +79,22 @@ impl<M: Manage> Pool<M> {
 
     /// As [`acquire`](Self::acquire), on behalf of `place`.
     pub fn acquire_at(&self, place: Place) -> impl Future<Output = Result<Lease<M>>> + Send + '_ {
-        acquire::acquire(self.shared(), place)
+        acquire::acquire(self.shared(), place, 0)
+    }
+
+    /// As [`acquire_at`](Self::acquire_at), for a caller that keeps `held` connections of this pool
+    /// while it waits, and knows it: it is not told of as a mistake (POOL-009), and where the wait
+    /// could never end, since everybody who holds a connection waits so, it is refused at once.
+    ///
+    /// Cancel safe, as [`acquire`](Self::acquire).
+    ///
+    /// Errors: POOL-010, and those of [`acquire`](Self::acquire).
+    pub fn acquire_beside(
+        &self,
+        held: usize,
+        place: Place,
+    ) -> impl Future<Output = Result<Lease<M>>> + Send + '_ {
+        acquire::acquire(self.shared(), place, held)
     }
 
     /// What opens its connections.

@@ -48,6 +48,24 @@ pub(crate) fn refused<M: Manage>(
     .at(ask.place)
 }
 
+/// Of one who holds `held` and asks for one more, where that could never come.
+pub(crate) fn deadlocked<M: Manage>(shared: &Shared<M>, held: usize, ask: &Ask) -> Error {
+    let max_size = shared.hub.look().max_size;
+    let what = format!(
+        "a second connection of pool `{}` is asked for while {held} {} held, and none can come free",
+        shared.name,
+        if held == 1 { "is" } else { "are" },
+    );
+    let why = match max_size {
+        1 => "the pool has one connection, and the caller holds it".to_owned(),
+        _ => format!(
+            "all {max_size} are held by callers that wait for another\n{}",
+            shared.holders()
+        ),
+    };
+    Error::new(Code::PoolDeadlock, what).why(why).at(ask.place)
+}
+
 fn shed<M: Manage>(shared: &Shared<M>, begun: Tick) -> Error {
     let Status { waiting, .. } = shared.status();
     let waited = rounded(shared.exact().since(begun));

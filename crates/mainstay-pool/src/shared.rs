@@ -1,7 +1,7 @@
 //! What is behind a pool's handle: its settings, its connections, and how one comes back.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
 
 use mainstay_core::clock::{Clock, Tick};
 use mainstay_core::observe::{Change, Checkout, Connection, Observer, Outcome, Removal};
@@ -31,6 +31,8 @@ pub(crate) struct Shared<M: Manage> {
     /// Connections of an earlier generation are closed when they come back.
     pub(crate) generation: AtomicU32,
     pub(crate) askers: Askers,
+    /// Connections whose holders wait for another one.
+    pub(crate) blocked: AtomicUsize,
     pub(crate) lifetimes: Lifetimes,
     pub(crate) tallies: Tallies,
     /// Told when a connection is gone, for [`Pool::close`](crate::Pool::close).

@@ -55,8 +55,13 @@ impl<M: Manage> Drop for LookedAfter<M> {
 }
 
 fn period(options: &Options) -> Duration {
-    let bounds =
-        [options.max_lifetime, options.idle_timeout, options.keepalive, options.leak_after];
+    let bounds = [
+        options.max_lifetime,
+        options.idle_timeout,
+        options.keepalive,
+        options.leak_after,
+        options.transaction_idle_after,
+    ];
     let shortest = bounds.into_iter().flatten().min();
     shortest.map_or(PERIOD_MAX, |d| d / 4).clamp(PERIOD_MIN, PERIOD_MAX)
 }

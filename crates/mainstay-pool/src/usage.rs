@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
-use crate::leak::Told;
+use mainstay_core::once::Pairs;
 use crate::manage::Manage;
 use crate::shared::Shared;
 
@@ -90,7 +90,7 @@ pub(crate) struct Tallies {
     open_max_us: AtomicU64,
     peak: AtomicU64,
     windows: Mutex<Windows>,
-    pub(crate) nested_told: Told,
+    pub(crate) nested_told: Pairs,
 }
 
 #[derive(Debug)]
@@ -118,7 +118,7 @@ impl Tallies {
                 before: histogram(),
                 now: histogram(),
             }),
-            nested_told: Told::default(),
+            nested_told: Pairs::default(),
         }
     }
 

@@ -100,6 +100,10 @@ codes! {
     /// each other until they time out.
     PoolNested = "POOL-009", Program, Never,
         fix "use the handle of the open transaction, or let the first connection go before";
+    /// A second connection was asked for while one is held, and none can come free: every other is
+    /// held by somebody who waits for a second one too.
+    PoolDeadlock = "POOL-010", Program, Never,
+        fix "do the work on the connection that is held, do it after that was given back, or raise pool.max_size";
 
     /// A value exists already where it must be unique.
     Unique = "DB-001", User, Never, fix "use another value, or update the row that has it";
@@ -151,7 +155,7 @@ codes! {
     Denied = "DB-027", Configuration, Never, fix "grant the right, or use an account that has it";
 
     /// The transaction can't be serialized with the others.
-    Serialization = "DB-030", Operation, Transaction, fix "run the whole transaction again; db.transaction() does so by itself";
+    Serialization = "DB-030", Operation, Transaction, fix "run the whole transaction again; db.transaction() does so by itself, and db.tx().retry() says how often";
     /// Two transactions waited for each other and the server chose this one to end.
     Deadlock = "DB-031", Operation, Transaction, fix "touch rows in the same order everywhere; db.transaction() runs again by itself";
     /// A lock was not had in time.
@@ -184,6 +188,39 @@ codes! {
 
     /// A transaction was to be begun or ended by SQL text, which the pool could not see.
     TxControl = "TX-006", Program, Never, fix "use db.transaction(), which commits with Ok and rolls back with Err";
+
+    /// The propagation does not allow it: MANDATORY without a transaction, or NEVER inside one.
+    TxPropagation = "TX-007", Program, Never,
+        fix "call it with a transaction's handle (MANDATORY) or with the pool's (NEVER), or choose REQUIRED";
+    /// A part asks for an isolation or an access that the transaction it runs in does not have.
+    TxMismatch = "TX-008", Program, Never,
+        fix "ask for it where the transaction is begun, or run the part as REQUIRES_NEW";
+    /// A hook failed after its transaction was over, which stays as it ended.
+    TxHook = "TX-009", Operation, Never,
+        fix "do what must not fail inside the transaction; let hooks catch their own errors";
+    /// A statement went to the pool's handle while its task had a transaction open on the same pool:
+    /// it is not part of that transaction.
+    TxOuterHandle = "TX-010", Program, Never,
+        fix "use the handle that the transaction's closure was given, or say Propagation::NotSupported";
+    /// A transaction is open and was not used for `pool.transaction_idle_after`: its locks are held
+    /// meanwhile.
+    TxIdle = "TX-011", Program, Never,
+        fix "move what is not SQL, such as a call to another service, out of the transaction";
+    /// A call over the network was made while a transaction was open.
+    TxNetworkCall = "TX-012", Program, Never,
+        fix "call before the transaction or after it, or publish an event that the transaction commits";
+
+    /// The row is no longer of the version that was read.
+    Conflict = "LOCK-001", User, Never,
+        fix "read the row again, and let its user decide on the change anew";
+    /// An advisory lock was not had in time.
+    LockBusy = "LOCK-002", Operation, Later, fix "wait for longer, or let its holder finish";
+    /// The session that held an advisory lock has ended, and the lock with it.
+    LockLost = "LOCK-003", Operation, Later,
+        fix "stop what the lock protects, and acquire it anew";
+    /// A row was to be locked outside a transaction, where the lock would end with the statement.
+    LockOutside = "LOCK-004", Program, Never,
+        fix "lock rows with the handle of a transaction, and change them in the same one";
 
     /// The server's programs are not installed.
     LocalMissing = "LOCAL-001", Configuration, Never, fix "install the package named";

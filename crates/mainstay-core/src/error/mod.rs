@@ -50,6 +50,7 @@ struct Inner {
     fix: Option<Cow<'static, str>>,
     place: Option<Place>,
     retry: Retry,
+    rolls_back: bool,
     cause: Option<Box<dyn StdError + Send + Sync>>,
     detail: Option<Box<dyn Any + Send + Sync>>,
 }
@@ -64,6 +65,7 @@ impl Error {
             fix: None,
             place: None,
             retry: code.retry(),
+            rolls_back: true,
             cause: None,
             detail: None,
         }))
@@ -88,6 +90,14 @@ impl Error {
         self
     }
 
+    /// One more line of why it went wrong.
+    #[must_use]
+    pub fn note(mut self, line: impl AsRef<str>) -> Self {
+        let why = self.0.why.take().map_or_else(String::new, |why| why.into_owned() + "\n");
+        self.0.why = Some((why + line.as_ref()).into());
+        self
+    }
+
     /// What to do next, where the code's own advice can be made more exact.
     #[must_use]
     pub fn fix(mut self, fix: impl Into<Cow<'static, str>>) -> Self {
@@ -106,6 +116,15 @@ impl Error {
     #[must_use]
     pub fn retry(mut self, retry: Retry) -> Self {
         self.0.retry = retry;
+        self
+    }
+
+    /// Says that the transaction which this error leaves may commit all the same, as where a refusal
+    /// is to be written down: the caller gets the error, and the work stays. What the database
+    /// itself gave up can't be committed even so.
+    #[must_use]
+    pub fn commit_anyway(mut self) -> Self {
+        self.0.rolls_back = false;
         self
     }
 
@@ -141,6 +160,12 @@ impl Error {
     /// Whether it may be tried again.
     pub fn retryability(&self) -> Retry {
         self.0.retry
+    }
+
+    /// Whether it rolls back the transaction that it leaves: unless
+    /// [`commit_anyway`](Self::commit_anyway) was said.
+    pub fn rolls_back(&self) -> bool {
+        self.0.rolls_back
     }
 
     /// What was attached with [`with_detail`](Self::with_detail), if it is a `D`.

@@ -7,12 +7,15 @@ pub(crate) mod postgres;
 #[cfg(feature = "sqlite")]
 pub(crate) mod sqlite;
 
+use std::path::PathBuf;
+
 use mainstay_core::{Code, Error, Result};
 use mainstay_pool::{Activity as Notes, Condition, Manage};
 use sqlx::Connection as _;
 
 use crate::connection::{Activity, Connection, Raw};
 use crate::error::from_driver;
+use crate::trail::Trails;
 
 /// An engine with what its connections are opened with.
 #[derive(Debug)]
@@ -29,15 +32,21 @@ impl Manage for Driver {
     type Connection = Connection;
 
     async fn connect(&self) -> Result<Connection> {
-        match self {
+        let (raw, trail) = match self {
             #[cfg(feature = "sqlite")]
-            Driver::Sqlite(driver) => driver.connect().await,
+            Driver::Sqlite(driver) => (driver.connect().await?, None),
             #[cfg(feature = "postgres")]
-            Driver::Postgres(driver) => driver.connect().await,
+            Driver::Postgres(driver) => {
+                let (raw, session) = driver.connect().await?;
+                (raw, session.map(|session| driver.trails.of(session)))
+            }
             #[cfg(feature = "mysql")]
-            Driver::MySql(driver) => driver.connect().await,
-        }
-        .map(Connection::new)
+            Driver::MySql(driver) => {
+                let (raw, session) = driver.connect().await?;
+                (raw, Some(driver.trails().of(session)))
+            }
+        };
+        Ok(Connection::new(raw, trail))
     }
 
     fn attach(&self, connection: &mut Connection, activity: Notes) {
@@ -66,6 +75,7 @@ impl Manage for Driver {
         if connection.state.in_transaction {
             connection.rollback().await?;
         }
+        connection.unlock().await?;
         if connection.state.spent {
             return Err(Error::new(Code::NeedsSession, "its session was changed"));
         }
@@ -108,6 +118,28 @@ impl Driver {
             Driver::Postgres(driver) => driver.place(),
             #[cfg(feature = "mysql")]
             Driver::MySql(driver) => driver.place(),
+        }
+    }
+
+    /// The last statements of its connections, by the server's number of their sessions.
+    pub(crate) fn trails(&self) -> Option<&Trails> {
+        match self {
+            #[cfg(feature = "sqlite")]
+            Driver::Sqlite(_) => None,
+            #[cfg(feature = "postgres")]
+            Driver::Postgres(driver) => Some(&driver.trails),
+            #[cfg(feature = "mysql")]
+            Driver::MySql(driver) => Some(driver.trails()),
+        }
+    }
+
+    /// Where SQLite's locks by name are: beside the database, unless that is in memory.
+    pub(crate) fn lock_folder(&self) -> Option<PathBuf> {
+        match self {
+            #[cfg(feature = "sqlite")]
+            Driver::Sqlite(driver) => driver.lock_folder(),
+            #[allow(unreachable_patterns, reason = "reached only with several engines")]
+            _ => None,
         }
     }
 

@@ -15,6 +15,7 @@ use tokio::sync::Semaphore;
 
 use crate::connection::Raw;
 use crate::error::from_driver;
+use crate::trail::Trails;
 use crate::url::{self, Shape};
 
 /// Most abandoned statements end by themselves in this time: ending them costs a connection.
@@ -68,6 +69,7 @@ struct Shared {
     statement_timeout: Option<Duration>,
     kills: Semaphore,
     waiting: AtomicUsize,
+    trails: Trails,
     clock: Clock,
     /// Where statements are ended: a connection may be dropped outside it.
     runtime: Handle,
@@ -89,6 +91,7 @@ impl Driver {
             statement_timeout,
             kills: Semaphore::new(KILLS_MAX),
             waiting: AtomicUsize::new(0),
+            trails: Trails::default(),
             clock,
             runtime: Handle::current(),
         };
@@ -103,7 +106,12 @@ impl Driver {
         }
     }
 
-    pub(crate) async fn connect(&self) -> Result<Raw> {
+    pub(crate) fn trails(&self) -> &Trails {
+        &self.shared.trails
+    }
+
+    /// Also gives the number of the session.
+    pub(crate) async fn connect(&self) -> Result<(Raw, u64)> {
         let opened = MySqlConnection::connect_with(&self.shared.options).await;
         let mut connection = opened.map_err(|e| url::connect_error(e, &self.place()))?;
         let failed = |e| from_driver(e, None);
@@ -118,7 +126,7 @@ impl Driver {
             };
             connection.execute(AssertSqlSafe(set)).await.map_err(failed)?;
         }
-        Ok(Raw::MySql(connection, Session { id, server }))
+        Ok((Raw::MySql(connection, Session { id, server }), id))
     }
 
     /// Has the server end what runs on `session`, whose connection is being dropped, if it has run for

@@ -11,6 +11,7 @@ use tokio::sync::Semaphore;
 
 use crate::connection::Raw;
 use crate::error::from_driver;
+use crate::trail::Trails;
 use crate::url::{self, Shape};
 
 /// Most abandoned statements end by themselves in this time: cancelling costs a connection.
@@ -66,6 +67,7 @@ pub(crate) struct Driver {
     statement_timeout: Option<Duration>,
     cancels: Semaphore,
     clock: Clock,
+    pub(crate) trails: Trails,
 }
 
 impl Driver {
@@ -87,10 +89,11 @@ impl Driver {
     ) -> Self {
         // Statements are observed by ourselves.
         let options = options.disable_statement_logging().extra_float_digits(2);
-        Self { options, statement_timeout, cancels: Semaphore::new(CANCELS_MAX), clock }
+        Self { options, statement_timeout, cancels: Semaphore::new(CANCELS_MAX), clock, trails: Trails::default() }
     }
 
-    pub(crate) async fn connect(&self) -> Result<Raw> {
+    /// Also gives the number of the session, unless it changes with each transaction.
+    pub(crate) async fn connect(&self) -> Result<(Raw, Option<u64>)> {
         let mut connection = self.open().await?;
         let row = connection.fetch_one(WHO_AM_I).await.map_err(|e| from_driver(e, None))?;
         let read = |e| from_driver(e, None);
@@ -104,7 +107,8 @@ impl Driver {
             let set = format!("SET statement_timeout = {}", limit.as_millis());
             connection.execute(AssertSqlSafe(set)).await.map_err(|e| from_driver(e, None))?;
         }
-        Ok(Raw::Postgres(connection, backend))
+        let session = (!backend.pooled).then_some(u64::from(backend.pid.unsigned_abs()));
+        Ok((Raw::Postgres(connection, backend), session))
     }
 
     async fn open(&self) -> Result<PgConnection> {

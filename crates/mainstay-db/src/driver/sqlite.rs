@@ -1,7 +1,7 @@
 //! SQLite, opened the way a server should: WAL, every commit synced, foreign keys on, one writer
 //! and many readers.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -76,6 +76,13 @@ impl Driver {
     /// A database in memory lives in its one connection.
     pub(crate) fn is_in_memory(&self) -> bool {
         self.in_memory
+    }
+
+    /// Where files are locked for what SQLite has no locks for; a database in memory is one handle's.
+    pub(crate) fn lock_folder(&self) -> Option<PathBuf> {
+        let mut name = self.options.get_filename().as_os_str().to_owned();
+        name.push("-locks");
+        (!self.in_memory).then(|| PathBuf::from(name))
     }
 
     /// For connections that can't write, whatever they are sent.

@@ -62,8 +62,9 @@ fn code(number: u16) -> Code {
         1044 | 1045 | 1698 => Code::Auth,
         1049 => Code::NoDatabase,
         1040 | 1203 => Code::TooManyConnections,
-        1213 => Code::Deadlock,
-        1205 => Code::LockTimeout,
+        // 3058 is of locks by name.
+        1213 | 3058 => Code::Deadlock,
+        1205 | 3572 => Code::LockTimeout,
         1020 => Code::Serialization,
         1317 | 1969 | 3024 => Code::StatementCancelled,
         1053 | 1927 | 4031 => Code::ConnectionLost,

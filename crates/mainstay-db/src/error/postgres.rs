@@ -5,6 +5,7 @@ use sqlx::postgres::{PgDatabaseError, PgErrorPosition, PgSeverity};
 
 use super::violation::{Violation, ViolationKind, between};
 use super::with_place;
+use crate::deadlock::parse_postgres;
 
 pub(super) fn map(error: &PgDatabaseError, sql: Option<&str>) -> Error {
     let state = error.code();
@@ -29,6 +30,10 @@ pub(super) fn map(error: &PgDatabaseError, sql: Option<&str>) -> Error {
     let helps = matches!(code, Code::Syntax | Code::Undefined | Code::TypeMismatch | Code::Server);
     let built = match error.hint() {
         Some(hint) if helps => built.fix(hint.to_owned()),
+        _ => built,
+    };
+    let built = match error.detail() {
+        Some(detail) if code == Code::Deadlock => built.with_detail(parse_postgres(detail)),
         _ => built,
     };
     let at = match error.position() {
@@ -70,6 +75,8 @@ fn code(state: &str) -> Code {
         "3D000" => Code::NoDatabase,
         "53300" => Code::TooManyConnections,
         "40001" => Code::Serialization,
+        // The server itself does not know how a COMMIT ended.
+        "40003" | "08007" => Code::TxAmbiguous,
         "40P01" => Code::Deadlock,
         "55P03" => Code::LockTimeout,
         "57014" => Code::StatementCancelled,

@@ -29,7 +29,8 @@ pub(super) async fn insert(
 ) -> Result<u64> {
     let mut hold = db.hold(false, false, target.place).await?;
     record.started(hold.id());
-    let _ran = hold.begins(db, text, &Sql::Dynamic(Arc::clone(&target.sql)))?;
+    let sql = Sql::Dynamic(Arc::clone(&target.sql));
+    let _ran = hold.begins(db, text, &sql, target.place)?;
     let Connection { raw, state, .. } = &mut *hold;
     #[allow(irrefutable_let_patterns, reason = "refutable only with several engines")]
     let Raw::Postgres(postgres, _) = raw else { unreachable!("COPY is sent to PostgreSQL alone") };

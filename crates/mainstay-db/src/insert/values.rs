@@ -15,7 +15,7 @@ use crate::record::Record;
 use crate::statement::Sql;
 use crate::steps::Step;
 use crate::text::Text;
-use crate::transaction::Run;
+use crate::transaction::{Plan, Run};
 use crate::value::{self, Arguments, Value};
 
 /// Values in one statement: SQLite's own bound is 32,766, MySQL's 65,535, and larger statements
@@ -33,22 +33,22 @@ pub(super) async fn insert(
     let mut chunks = Chunks { rows: rows.peekable(), target };
     let first = chunks.take()?;
     if !db.in_transaction() && !chunks.is_empty() {
-        let run = Run::begin(db, target.place, 1).await?;
+        let run = Run::begin(db, Plan::default(), target.place, 1, None).await?;
         let tx = run.handle();
         let outcome = match tx.hold(false, false, target.place).await {
             Ok(mut hold) => {
                 record.started(hold.id());
-                let _ran = hold.begins(db, text, &sql)?;
+                let _ran = hold.begins(db, text, &sql, target.place)?;
                 db.in_time(db.deadline(), all(&mut hold, first, chunks)).await
             }
             Err(error) => Err(error),
         };
-        return run.end(outcome).await;
+        return run.end(outcome).await.0;
     }
     // One turn for the whole: no other statement of the transaction comes in between.
     let mut hold = db.hold(false, false, target.place).await?;
     record.started(hold.id());
-    let _ran = hold.begins(db, text, &sql)?;
+    let _ran = hold.begins(db, text, &sql, target.place)?;
     db.in_time(db.deadline(), async {
         if db.in_transaction() {
             in_savepoint(&mut hold, first, chunks).await

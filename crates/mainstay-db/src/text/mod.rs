@@ -51,6 +51,8 @@ pub(crate) struct Text {
     pub(crate) keep: bool,
     /// Whether it is exactly one statement.
     pub(crate) is_single: bool,
+    /// Whether its last statement begins as one that reads does.
+    pub(crate) begins_with_select: bool,
     /// What in it stays on the session when the statement and its transaction are over.
     pub(crate) session: Option<&'static str>,
 }
@@ -276,6 +278,7 @@ impl Words {
             may_control: self.may_control,
             keep: sql.len() <= KEPT_BYTES_MAX,
             is_single: self.statements == 1,
+            begins_with_select: self.reads,
             session: self.session.found,
         }
     }
