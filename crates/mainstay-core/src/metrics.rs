@@ -185,7 +185,11 @@ impl Subscriber for Metrics {
             HoldKind::Leak => self.count(event.pool, "mainstay.pool.leaks", ""),
             HoldKind::Nested => self.count(event.pool, "mainstay.pool.nested", ""),
             HoldKind::IdleInTransaction => {
-                self.count(event.pool, "mainstay.transaction.findings", event.report.code().as_str());
+                self.count(
+                    event.pool,
+                    "mainstay.transaction.findings",
+                    event.report.code().as_str(),
+                );
             }
             HoldKind::LeakReturned => {}
         }

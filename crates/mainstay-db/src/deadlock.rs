@@ -72,10 +72,9 @@ impl Hold {
         let Some((victim, before)) = own.last() else { return error };
         // Taken before anything is waited for: the other side goes on meanwhile.
         let now = db.shared.clock.now();
-        let mut told = error.detail::<Told>().map(|told| Told {
-            server: told.server.clone(),
-            sessions: told.sessions.clone(),
-        });
+        let mut told = error
+            .detail::<Told>()
+            .map(|told| Told { server: told.server.clone(), sessions: told.sessions.clone() });
         if db.engine() == Engine::MySql {
             told = self.ask_server(db, now).await;
         }
@@ -194,7 +193,8 @@ fn parse_innodb(status: &str) -> Option<Told> {
     }
     let rolled = section.lines().find_map(|line| line.strip_prefix("*** WE ROLL BACK "));
     told.server += &rolled.map_or_else(String::new, |which| format!("rolled back {which}"));
-    told.server = told.server.trim_end_matches([' ', ';']).replace("TRANSACTION (", "transaction (");
+    told.server =
+        told.server.trim_end_matches([' ', ';']).replace("TRANSACTION (", "transaction (");
     (!told.sessions.is_empty()).then_some(told)
 }
 

@@ -25,8 +25,8 @@ compile_error!("mainstay-db needs at least one engine: enable `sqlite`, `postgre
 mod config;
 mod connection;
 mod db;
-mod deadlock;
 mod deadline;
+mod deadlock;
 mod driver;
 mod engine;
 mod error;

@@ -59,7 +59,14 @@ impl Trail {
                 steps.last.pop_front();
             }
             let number = steps.taken;
-            steps.last.push_back(Taken { number, sql, place, transaction, begun: now, ended: None });
+            steps.last.push_back(Taken {
+                number,
+                sql,
+                place,
+                transaction,
+                begun: now,
+                ended: None,
+            });
             number
         });
         Step { trail: Arc::clone(self), number }
@@ -79,7 +86,8 @@ impl Trail {
                 let ended = taken.ended.unwrap_or(now).min(now);
                 ended.saturating_duration_since(taken.begun.max(since))
             };
-            let longest = steps.last.iter().filter(|t| waited(t) > Duration::ZERO).max_by_key(waited);
+            let longest =
+                steps.last.iter().filter(|t| waited(t) > Duration::ZERO).max_by_key(waited);
             Some(steps.until(longest?))
         })
     }

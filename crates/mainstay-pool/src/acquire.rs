@@ -55,9 +55,9 @@ pub(crate) async fn acquire<M: Manage>(
         }
         had = Some((lease, verdict));
     }
-    let _blocks = match Blocks::new(&shared.blocked, held, shared.hub.look().max_size) {
-        Some(blocks) => blocks,
-        None => return Err(report::deadlocked(shared, held, &ask)),
+    let max_size = shared.hub.look().max_size;
+    let Some(_blocks) = Blocks::new(&shared.blocked, held, max_size) else {
+        return Err(report::deadlocked(shared, held, &ask));
     };
     // Boxed, so that the futures of all who never wait stay small.
     Box::pin(wait(shared, ask, had)).await

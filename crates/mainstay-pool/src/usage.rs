@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
-use mainstay_core::once::Pairs;
 use crate::manage::Manage;
 use crate::shared::Shared;
+use mainstay_core::once::Pairs;
 
 /// A window is as long as this, and as the one before it.
 const WINDOW: Duration = Duration::from_mins(5);

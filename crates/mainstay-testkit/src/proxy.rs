@@ -20,6 +20,8 @@ pub enum Weather {
     Delayed(Duration),
     /// Nothing passes and nothing is said: connections stay open, new ones too.
     Silent,
+    /// What the client sends passes; the server's answers do not.
+    Unanswered,
     /// Connections are cut, new ones as soon as they are made: what a server that is down looks like.
     Down,
 }
@@ -146,10 +148,13 @@ async fn pass(
     server.set_nodelay(true)?;
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
+    // What is down passes nothing more, until it is cut.
+    let asks = [Weather::Silent, Weather::Down];
+    let answers = [Weather::Silent, Weather::Unanswered, Weather::Down];
     // When one side ends, so does the other: half-open connections are none of what is tested.
     tokio::select! {
-        done = one_way(from_client, to_server, weather.clone()) => done,
-        done = one_way(from_server, to_client, weather) => done,
+        done = one_way(from_client, to_server, weather.clone(), &asks) => done,
+        done = one_way(from_server, to_client, weather, &answers) => done,
     }
 }
 
@@ -157,6 +162,7 @@ async fn one_way(
     mut from: tokio::net::tcp::OwnedReadHalf,
     mut to: tokio::net::tcp::OwnedWriteHalf,
     mut weather: watch::Receiver<Weather>,
+    stopped_in: &[Weather],
 ) -> io::Result<()> {
     let mut buffer = vec![0; 16 * 1024];
     loop {
@@ -168,7 +174,7 @@ async fn one_way(
         if let Weather::Delayed(by) = now {
             tokio::time::sleep(by).await;
         }
-        let _ = weather.wait_for(|w| *w != Weather::Silent).await;
+        let _ = weather.wait_for(|w| !stopped_in.contains(w)).await;
         to.write_all(&buffer[..n]).await?;
     }
 }

@@ -89,7 +89,13 @@ impl Driver {
     ) -> Self {
         // Statements are observed by ourselves.
         let options = options.disable_statement_logging().extra_float_digits(2);
-        Self { options, statement_timeout, cancels: Semaphore::new(CANCELS_MAX), clock, trails: Trails::default() }
+        Self {
+            options,
+            statement_timeout,
+            cancels: Semaphore::new(CANCELS_MAX),
+            clock,
+            trails: Trails::default(),
+        }
     }
 
     /// Also gives the number of the session, unless it changes with each transaction.

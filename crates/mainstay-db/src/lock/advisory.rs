@@ -39,8 +39,13 @@ pub struct AdvisoryLock {
 
 enum Held {
     /// On a session of its own.
-    Session { db: Db, lease: Option<Lease<Driver>> },
-    Local { _lock: LocalLock },
+    Session {
+        db: Db,
+        lease: Option<Lease<Driver>>,
+    },
+    Local {
+        _lock: LocalLock,
+    },
     /// Ends with the transaction.
     Transaction,
 }
@@ -185,10 +190,14 @@ impl LockRequest<'_> {
             let scope = if of_transaction { "xact_" } else { "" };
             let key = key(&self.name).cast_signed();
             return match deadline {
-                Some(_) => answer(connection, format!("SELECT pg_advisory_{scope}lock({key}) IS NULL"))
-                    .await
-                    .map(|_| true),
-                None => answer(connection, format!("SELECT pg_try_advisory_{scope}lock({key})")).await,
+                Some(_) => {
+                    answer(connection, format!("SELECT pg_advisory_{scope}lock({key}) IS NULL"))
+                        .await
+                        .map(|_| true)
+                }
+                None => {
+                    answer(connection, format!("SELECT pg_try_advisory_{scope}lock({key})")).await
+                }
             };
         }
         let clock = &self.db.shared.clock;

@@ -33,12 +33,18 @@ impl RowLock {
     /// Errors: LOCK-004 (no transaction), DB-027 (read only), DB-016 (not one SELECT).
     pub(crate) fn apply(self, db: &Db, sql: Sql) -> Result<Sql> {
         let Some(open) = &db.transaction else {
-            return Err(Error::new(Code::LockOutside, "rows are locked inside a transaction alone")
-                .why("outside, the lock would end with the statement"));
+            return Err(Error::new(
+                Code::LockOutside,
+                "rows are locked inside a transaction alone",
+            )
+            .why("outside, the lock would end with the statement"));
         };
         if open.whole.access.read_only {
-            return Err(Error::new(Code::Denied, "rows can't be locked in a read-only transaction")
-                .fix("begin the transaction without read_only()"));
+            return Err(Error::new(
+                Code::Denied,
+                "rows can't be locked in a read-only transaction",
+            )
+            .fix("begin the transaction without read_only()"));
         }
         if db.engine() == Engine::Sqlite {
             return Ok(sql);
@@ -58,8 +64,11 @@ impl RowLock {
         let locked = AssertSqlSafe(format!("{text}\n{strength}{waits}")).into_sql();
         let known = locked.text(&db.shared.texts, db.engine())?;
         if !known.is_single || !known.begins_with_select {
-            return Err(Error::new(Code::Unsupported, "only one SELECT can lock the rows it reads")
-                .why(sql.as_str().to_owned()));
+            return Err(Error::new(
+                Code::Unsupported,
+                "only one SELECT can lock the rows it reads",
+            )
+            .why(sql.as_str().to_owned()));
         }
         Ok(locked)
     }

@@ -140,8 +140,7 @@ impl Access {
                 sql.into()
             }
             Engine::MySql => {
-                let begins =
-                    if self.read_only { "START TRANSACTION READ ONLY" } else { "BEGIN" };
+                let begins = if self.read_only { "START TRANSACTION READ ONLY" } else { "BEGIN" };
                 match self.isolation {
                     Some(level) => {
                         format!("SET TRANSACTION ISOLATION LEVEL {level}; {begins}").into()

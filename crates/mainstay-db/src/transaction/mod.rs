@@ -17,11 +17,11 @@ use std::time::{Duration, Instant};
 
 use mainstay_core::{Code, Error, Place, Result};
 
+use current::Frame;
 pub(crate) use current::beside;
 pub use current::network_call;
-use current::Frame;
-pub use isolation::Isolation;
 pub(crate) use isolation::Access;
+pub use isolation::Isolation;
 use nested::Nested;
 pub(crate) use open::{Open, Turn};
 pub use retry::RetryPolicy;
@@ -111,9 +111,9 @@ pub(crate) struct Until {
 impl Until {
     fn passed(self) -> Error {
         let what = format!("the transaction was not over within {:?}", self.limit);
-        Error::new(Code::Deadline, what).why("it was rolled back").fix(
-            "do less in the transaction, or give timeout() more",
-        )
+        Error::new(Code::Deadline, what)
+            .why("it was rolled back")
+            .fix("do less in the transaction, or give timeout() more")
     }
 }
 
@@ -245,7 +245,10 @@ impl<'d> Tx<'d> {
     /// [`acquire`](mainstay_pool::Pool::acquire), POOL-010 among them; those of COMMIT, where
     /// constraints are deferred.
     #[track_caller]
-    pub fn run<T, F, Fut>(self, work: F) -> impl Future<Output = Result<T>> + Send + use<'d, T, F, Fut>
+    pub fn run<T, F, Fut>(
+        self,
+        work: F,
+    ) -> impl Future<Output = Result<T>> + Send + use<'d, T, F, Fut>
     where
         T: Send,
         F: Fn(Db) -> Fut + Send,
@@ -255,22 +258,25 @@ impl<'d> Tx<'d> {
         async move {
             let Tx { db, plan } = self;
             plan.access.check(db.engine()).map_err(|e| e.at(place))?;
-            let until = plan.timeout.map(|limit| Until { at: db.shared.clock.now() + limit, limit });
+            let until =
+                plan.timeout.map(|limit| Until { at: db.shared.clock.now() + limit, limit });
             match (plan.propagation, &db.transaction) {
-                (Propagation::Mandatory, None) => Err(refused("MANDATORY", "there is no transaction", place)),
+                (Propagation::Mandatory, None) => {
+                    Err(refused("MANDATORY", "there is no transaction", place))
+                }
                 (Propagation::Never, Some(open)) => {
                     let why = format!("the transaction begun at {} is open", open.whole.place);
                     Err(refused("NEVER", &why, place))
                 }
-                (
-                    Propagation::Supports | Propagation::NotSupported | Propagation::Never,
-                    None,
-                )
+                (Propagation::Supports | Propagation::NotSupported | Propagation::Never, None)
                 | (Propagation::NotSupported, Some(_)) => {
                     plan.check_bare().map_err(|e| e.at(place))?;
                     db.within(until, without(db, work)).await
                 }
-                (Propagation::Required | Propagation::Supports | Propagation::Mandatory, Some(outer)) => {
+                (
+                    Propagation::Required | Propagation::Supports | Propagation::Mandatory,
+                    Some(outer),
+                ) => {
                     plan.access.check_within(outer.whole.access).map_err(|e| e.at(place))?;
                     outer.check_open(place)?;
                     let mut joined = Joined { outer, place, failed: true };

@@ -54,8 +54,7 @@ impl<'a> Nested<'a> {
         };
         // From here on a drop finds the connection in this guard.
         let mut kept = Kept { open: &self.open, lease: Some(lease) };
-        let released =
-            if keeps { release(self.db, &mut kept, self.place).await } else { Ok(()) };
+        let released = if keeps { release(self.db, &mut kept, self.place).await } else { Ok(()) };
         let outcome = released.and(outcome);
         if keeps && outcome.as_ref().err().is_none_or(|e| !e.rolls_back()) {
             let savepoint = self.open.savepoint.as_ref();

@@ -73,7 +73,10 @@ pub(crate) struct Turn {
 
 impl std::fmt::Debug for Whole {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Whole").field("id", &self.id).field("place", &self.place).finish_non_exhaustive()
+        f.debug_struct("Whole")
+            .field("id", &self.id)
+            .field("place", &self.place)
+            .finish_non_exhaustive()
     }
 }
 

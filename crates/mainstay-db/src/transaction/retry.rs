@@ -73,8 +73,8 @@ mod tests {
     #[test]
     fn waits_grow_up_to_their_bound_and_end() {
         let rng = Rng::seeded(1);
-        let policy = RetryPolicy::attempts(40)
-            .backoff(Duration::from_millis(2), Duration::from_millis(100));
+        let policy =
+            RetryPolicy::attempts(40).backoff(Duration::from_millis(2), Duration::from_millis(100));
         for attempt in 1..40 {
             let wait = policy.after(attempt, &rng).unwrap();
             let bound = 2u128.saturating_pow(attempt + 1).min(100);

@@ -336,7 +336,9 @@ async fn call(whole: &Whole, hook: Hook) {
     let called = AssertUnwindSafe(async { work(db).await }).catch_unwind().await;
     let error = match called {
         Ok(Ok(())) => return,
-        Ok(Err(error)) => Error::new(Code::TxHook, "a hook failed after its transaction").cause(error),
+        Ok(Err(error)) => {
+            Error::new(Code::TxHook, "a hook failed after its transaction").cause(error)
+        }
         Err(_) => Error::new(Code::TxHook, "a hook panicked after its transaction"),
     };
     let error = error.why(format!("the transaction was begun at {}", whole.place)).at(place);

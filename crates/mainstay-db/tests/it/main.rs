@@ -14,4 +14,5 @@ mod session;
 mod stream;
 mod support;
 mod transactions;
+mod tx;
 mod types;

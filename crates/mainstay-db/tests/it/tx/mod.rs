@@ -1,0 +1,11 @@
+//! Transactions: what the builder promises, on every engine.
+
+mod adya;
+mod deadlocks;
+mod findings;
+mod hooks;
+mod locks;
+mod nested;
+mod options;
+mod propagation;
+mod unknown;

@@ -1,0 +1,84 @@
+//! A COMMIT whose answer is lost is told as such, and not run twice.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+use std::time::Duration;
+
+use mainstay_core::observe::{Subscriber, Transaction};
+use mainstay_db::{Code, Db, Result, RetryPolicy};
+use mainstay_testkit::{Engine, Fresh, Proxy, Weather};
+
+use crate::support::accounts;
+
+#[derive(Clone, Default)]
+struct Attempts(Arc<AtomicU32>);
+
+impl Subscriber for Attempts {
+    fn transaction(&self, _event: &Transaction<'_>) {
+        self.0.fetch_add(1, SeqCst);
+    }
+}
+
+async fn called(count: Arc<AtomicU32>) -> Result<()> {
+    count.fetch_add(1, SeqCst);
+    Ok(())
+}
+
+async fn lost_answer(engine: Engine) {
+    let fresh = Fresh::new(engine).await;
+    let direct = Db::connect(fresh.url()).await.unwrap();
+    accounts(&direct, 1).await;
+    let (proxy, url) = Proxy::before(fresh.url()).await.unwrap();
+    let db = Db::connect(&url).await.unwrap();
+    let attempts = Attempts::default();
+    db.observer().subscribe(attempts.clone());
+    let (proxy, calls) = (Arc::new(proxy), Arc::new(AtomicU32::new(0)));
+    let (network, hooks) = (Arc::clone(&proxy), Arc::clone(&calls));
+    let work = db.tx().retry(RetryPolicy::attempts(50)).run(|tx| {
+        let (network, hooks) = (Arc::clone(&network), Arc::clone(&hooks));
+        async move {
+            let again = Arc::clone(&hooks);
+            tx.after_commit(|_| called(again)).await?;
+            tx.after_rollback(|_| called(hooks)).await?;
+            tx.query("UPDATE accounts SET balance = balance + 1").execute().await?;
+            network.set(Weather::Unanswered);
+            Ok(())
+        }
+    });
+    let cut = async {
+        // Only once it is really committed.
+        for _ in 0..2000 {
+            let balance: i64 = direct.query("SELECT balance FROM accounts").scalar().await.unwrap();
+            if balance == 1001 {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        // Down at once, and fair only when the answer that was kept back is gone.
+        proxy.set(Weather::Down);
+        while proxy.open() > 0 {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        proxy.set(Weather::Fair);
+    };
+    let (outcome, ()): (Result<()>, ()) = futures_util::future::join(work, cut).await;
+    let error = outcome.unwrap_err();
+    assert_eq!(error.code(), Code::TxAmbiguous, "{error:?}");
+    assert_eq!(error.retryability(), mainstay_db::Retry::Unknown);
+    assert_eq!(attempts.0.load(SeqCst), 1, "it is not run again");
+    assert_eq!(calls.load(SeqCst), 0, "nobody knows which hooks would be right");
+    let balance: i64 = direct.query("SELECT balance FROM accounts").scalar().await.unwrap();
+    assert_eq!(balance, 1001);
+    // And the handle goes on.
+    db.query("SELECT 1").execute().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn postgres_a_lost_answer_to_commit_is_unknown() {
+    lost_answer(Engine::Postgres).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn mariadb_a_lost_answer_to_commit_is_unknown() {
+    lost_answer(Engine::MariaDb).await;
+}
