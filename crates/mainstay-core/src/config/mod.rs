@@ -47,6 +47,7 @@ pub struct Loader {
     variables: Vec<(&'static str, &'static str)>,
     environment: Option<Vec<(String, String)>>,
     flags: Vec<(&'static str, String, String)>,
+    partial: bool,
 }
 
 /// A configuration and where each of its values came from.
@@ -83,6 +84,14 @@ impl Loader {
     #[must_use]
     pub fn variable(mut self, name: &'static str, key: &'static str) -> Self {
         self.variables.push((name, key));
+        self
+    }
+
+    /// Leaves keys that `T` does not have to whoever has them: for a tool that reads a part of a
+    /// service's configuration.
+    #[must_use]
+    pub fn partial(mut self) -> Self {
+        self.partial = true;
         self
     }
 
@@ -129,7 +138,7 @@ impl Loader {
             |settings: &[Setting]| settings.iter().fold(file.clone(), |all, s| all.merge(s));
         let mut all = merged(&settings);
         let given = keys(&all)?;
-        for key in &given {
+        for key in given.iter().filter(|_| !self.partial) {
             check_known(key, &known, &all)?;
         }
         // An optional key has no value by default that would tell its kind: it is a text, unless a

@@ -63,6 +63,9 @@ codes! {
     /// The address to listen on is taken, or is none of this machine's.
     Listen = "APP-002", Configuration, Never, fix "end the process that listens there, or choose another port";
 
+    /// An argument of a command can't be used.
+    Argument = "APP-003", User, Never, fix "run the command with --help";
+
     /// A configuration file could not be read or is not TOML.
     ConfigFile = "CFG-001", Configuration, Never, fix "correct the file at the place named";
     /// A key that nothing reads, most often a misspelling.

@@ -197,7 +197,7 @@ impl Error {
         }
         line("fix", inner.fix.as_deref().unwrap_or(inner.code.fix()));
         if inner.code != Code::User {
-            line("see", &format!("docs/errors.md#{}", inner.code.as_str().to_lowercase()));
+            line("see", &format!("mainstay explain {}", inner.code));
         }
         out.pop();
         out

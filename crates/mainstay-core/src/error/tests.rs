@@ -15,7 +15,7 @@ fn a_report_says_what_why_where_and_what_next() {
            2 by GET /users (users.rs:4)
        by: connection refused
       fix: move the HTTP call out of the transaction, or raise pool.max_size
-      see: docs/errors.md#pool-002
+      see: mainstay explain POOL-002
     ");
 }
 

@@ -185,7 +185,7 @@ async fn an_exhausted_pool_names_the_holders_and_the_fix() {
            1 is held for over N by GET /users (crates/mainstay-pool/tests/it/holders.rs:L), idle
        at: crates/mainstay-pool/tests/it/holders.rs:L
       fix: move what is not SQL, such as a call to another service, out of the transaction, or raise pool.max_size
-      see: docs/errors.md#pool-002
+      see: mainstay explain POOL-002
     ");
 }
 

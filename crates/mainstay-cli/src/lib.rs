@@ -1,0 +1,38 @@
+//! The `mainstay` command, as a library so that its parts are tested like any other.
+//!
+//! It holds no capability of its own: what it shows is what the crates below do.
+
+mod explain;
+pub mod lab;
+mod target;
+
+use clap::{Parser, Subcommand};
+use mainstay_core::Result;
+
+/// Shows live what a database really does, and explains Mainstay's error codes.
+#[derive(Debug, Parser)]
+#[command(name = "mainstay", version)]
+pub struct Call {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Says what an error code means and what to do about it
+    Explain {
+        /// Such as POOL-002; all codes if there is none
+        code: Option<String>,
+    },
+    /// Shows a database's behaviour live, in tables of its own that are dropped at the end
+    #[command(subcommand)]
+    Lab(lab::Lab),
+}
+
+/// Runs the command. Errors: what it met, with code and fix.
+pub async fn run(call: Call) -> Result<()> {
+    match call.command {
+        Command::Explain { code } => explain::run(code.as_deref()),
+        Command::Lab(lab) => lab::run(lab).await,
+    }
+}
