@@ -14,6 +14,7 @@ mod report;
 mod servers;
 mod shop;
 mod transfers;
+mod tx;
 
 use std::process::ExitCode;
 
@@ -26,10 +27,14 @@ async fn main() -> ExitCode {
     let cases = match (name.as_str(), part.as_deref()) {
         ("db", None) => db::run().await,
         ("pool", part) if part.is_none_or(|p| pool::PARTS.contains(&p)) => pool::run(part).await,
+        ("tx", part) if part.is_none_or(|p| tx::PARTS.contains(&p)) => tx::run(part).await,
         (name, part) => {
             let part = part.map(|p| format!(" {p}")).unwrap_or_default();
-            let parts = pool::PARTS.join(", ");
-            eprintln!("there is no benchmark `{name}{part}`; there are: db, pool (parts: {parts})");
+            let (pools, transactions) = (pool::PARTS.join(", "), tx::PARTS.join(", "));
+            eprintln!(
+                "there is no benchmark `{name}{part}`; there are: db, pool (parts: {pools}), \
+                 tx (parts: {transactions})"
+            );
             return ExitCode::FAILURE;
         }
     };

@@ -26,7 +26,7 @@ enum Call {
     },
     /// Measures ours and the peers in one run, and writes bench/results/NAME.json
     Bench {
-        /// Which: db, pool
+        /// Which: db, pool, tx
         name: String,
         /// One part of it alone, shown and not written
         part: Option<String>,

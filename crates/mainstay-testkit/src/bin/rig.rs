@@ -42,7 +42,17 @@ fn main() -> ExitCode {
 fn exec(durable: bool, command: &[String]) -> Result<ExitCode> {
     let rig = Rig::start(durable)?;
     let (name, value) = rig.variable();
-    let status = Command::new(&command[0]).args(&command[1..]).env(name, value).status();
+    let mut child = Command::new(&command[0]);
+    child.args(&command[1..]).env(name, value);
+    // What cargo says of this program's package is not for the cargo that may be called: build
+    // scripts that look at it would be run anew, with all that depends on them.
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+            child.env_remove(name);
+        }
+    }
+    let status = child.status();
     rig.stop()?;
     let status = status.map_err(|e| Error::user(format!("{} did not run: {e}", command[0])))?;
     Ok(ExitCode::from(u8::try_from(status.code().unwrap_or(1)).unwrap_or(1)))
