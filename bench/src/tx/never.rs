@@ -71,8 +71,18 @@ async fn hooks(engine: Engine) -> Vec<Case> {
     let other = (after_commit + after_rollback).abs_diff(TRANSACTIONS);
     let of = format!("of {TRANSACTIONS} transactions, {}", engine.name());
     vec![
-        Case::new(format!("hooks not as often as commits, {of}"), "count", Better::Lower, wrong as f64),
-        Case::new(format!("ends without exactly one hook, {of}"), "count", Better::Lower, other as f64),
+        Case::new(
+            format!("hooks not as often as commits, {of}"),
+            "count",
+            Better::Lower,
+            wrong as f64,
+        ),
+        Case::new(
+            format!("ends without exactly one hook, {of}"),
+            "count",
+            Better::Lower,
+            other as f64,
+        ),
     ]
 }
 

@@ -78,6 +78,11 @@ impl Scope {
         Self(Arc::new(Inner { deadline: Some(deadline), ..self.copied() }))
     }
 
+    /// The same scope with no time by which its work must be done.
+    pub fn without_deadline(self) -> Self {
+        Self(Arc::new(Inner { deadline: None, ..self.copied() }))
+    }
+
     /// The same scope with another priority than [`Priority::Normal`].
     pub fn with_priority(self, priority: Priority) -> Self {
         Self(Arc::new(Inner { priority, ..self.copied() }))

@@ -10,6 +10,7 @@ use mainstay_core::once::Pairs;
 use mainstay_core::rng::Rng;
 use mainstay_core::{Code, Error, Result};
 use mainstay_pool::{Manage, Options, Pool};
+use tokio::runtime::Handle;
 
 use crate::db::{Db, Pools, Shared};
 use crate::driver::Driver;
@@ -134,6 +135,7 @@ impl Connect {
             clock: self.clock,
             rng: self.rng,
             observer: self.observer,
+            runtime: Handle::current(),
             findings: Pairs::default(),
             asked: Mutex::default(),
             names: LocalNames::default(),

@@ -14,7 +14,7 @@ use mainstay_pool::{Activity as Notes, Condition};
 use sqlx::{AssertSqlSafe, Executor, SqlSafeStr, SqlStr};
 
 use crate::engine::Engine;
-use crate::error::{ends_transaction, from_driver, leaves_connection_usable};
+use crate::error::{ends_transaction, from_driver, is_lock_timeout, leaves_connection_usable};
 use crate::row::Row;
 use crate::steps::{Step, Steps};
 use crate::trail::Trail;
@@ -55,6 +55,8 @@ pub(crate) struct State {
     pub(crate) failed_in_transaction: bool,
     /// The server has rolled the open transaction back: what is sent now would commit by itself.
     pub(crate) lost_transaction: bool,
+    /// The server rolls all back, not the statement alone, where a lock is not had in time.
+    pub(crate) timeout_ends: bool,
     /// It is being asked whether it lives: what that may leave half-way does not run on.
     pub(crate) checked: bool,
     /// Its session was changed: nobody else may have it.
@@ -86,7 +88,14 @@ pub(crate) struct Reading<'c> {
 
 impl Connection {
     pub(crate) fn new(raw: Raw, trail: Option<Arc<Trail>>) -> Self {
-        Self { raw, state: State::new(), epoch: 0, activity: None, trail }
+        let mut state = State::new();
+        state.timeout_ends = match &raw {
+            #[cfg(feature = "mysql")]
+            Raw::MySql(_, session) => session.timeout_ends,
+            #[allow(unreachable_patterns, reason = "reached only with several engines")]
+            _ => false,
+        };
+        Self { raw, state, epoch: 0, activity: None, trail }
     }
 
     pub(crate) fn engine(&self) -> Engine {
@@ -202,7 +211,8 @@ impl Connection {
             Cow::Borrowed(sql) => self.run(sql).await,
             Cow::Owned(sql) => self.run(AssertSqlSafe(sql)).await,
         };
-        if outcome.is_err() && !self.state.broken {
+        // PostgreSQL may have begun before what came with it failed: then the pool makes sure.
+        if outcome.is_err() && !self.state.broken && self.engine() != Engine::Postgres {
             self.open_transaction(false);
             // The level may have been set for a transaction that did not begin.
             self.state.spent |= access.isolation.is_some() && self.engine() == Engine::MySql;
@@ -375,6 +385,7 @@ impl State {
             in_transaction: false,
             failed_in_transaction: false,
             lost_transaction: false,
+            timeout_ends: false,
             checked: false,
             spent: false,
             locks: false,
@@ -390,7 +401,8 @@ impl State {
             Ok(false) => self.activity = Activity::Idle,
             Err(error) => {
                 self.failed_in_transaction |= self.in_transaction;
-                self.lost_transaction |= self.in_transaction && ends_transaction(error);
+                let ends = ends_transaction(error) || (self.timeout_ends && is_lock_timeout(error));
+                self.lost_transaction |= self.in_transaction && ends;
                 if leaves_connection_usable(error) {
                     self.activity = Activity::Idle;
                 } else {

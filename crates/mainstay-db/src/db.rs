@@ -11,6 +11,7 @@ use mainstay_core::once::Pairs;
 use mainstay_core::rng::Rng;
 use mainstay_core::{Place, Result};
 use mainstay_pool::{Options, Pool, Status};
+use tokio::runtime::Handle;
 
 use crate::config::Connect;
 use crate::driver::Driver;
@@ -46,6 +47,8 @@ pub(crate) struct Shared {
     pub(crate) clock: Clock,
     pub(crate) rng: Rng,
     pub(crate) observer: Observer,
+    /// Where what must go on without its caller does.
+    pub(crate) runtime: Handle,
     /// The findings that were logged already.
     pub(crate) findings: Pairs,
     /// When the server was last asked about a deadlock.
@@ -60,6 +63,12 @@ pub(crate) struct Pools {
     pub(crate) main: Pool<Driver>,
     /// SQLite's, beside its one writer.
     pub(crate) readers: Option<Pool<Driver>>,
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("name", &self.name).finish_non_exhaustive()
+    }
 }
 
 impl Shared {

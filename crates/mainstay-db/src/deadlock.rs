@@ -17,7 +17,7 @@ const ASK_EVERY: Duration = Duration::from_secs(1);
 /// How long that may take.
 const ASK_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A deadlock: the [detail](Error::detail) of errors with the code DB-031.
+/// A deadlock: the [detail](Error::detail) of the error with the code DB-031 that a statement ends in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Deadlock {
@@ -68,8 +68,14 @@ impl Hold {
     }
 
     async fn explained(&mut self, db: &Db, error: Error) -> Error {
-        let Some(own) = self.trail.clone() else { return error };
-        let Some((victim, before)) = own.last() else { return error };
+        let own = self.trail.clone();
+        let Some((own, (victim, before))) = own.and_then(|own| own.last().map(|last| (own, last)))
+        else {
+            // Behind a pooler, where a session is nobody's for long.
+            let server = error.detail::<Told>().map(|told| told.server.clone()).unwrap_or_default();
+            let deadlock = Deadlock { sides: Vec::new(), server };
+            return error.why(deadlock.to_string()).with_detail(deadlock);
+        };
         // Taken before anything is waited for: the other side goes on meanwhile.
         let now = db.shared.clock.now();
         let mut told = error
@@ -156,12 +162,17 @@ impl std::fmt::Display for Deadlock {
     }
 }
 
-/// The numbers of the sessions in PostgreSQL's detail, in whatever language it is: of all numbers in
-/// it, those that are sessions of ours are looked up.
+/// The numbers of the sessions in PostgreSQL's detail, in whatever language it is: on each line the
+/// first number is who waits and the last is whom for; between them are transactions and tables.
 #[cfg(feature = "postgres")]
 pub(crate) fn parse_postgres(detail: &str) -> Told {
-    let numbers = detail.split(|c: char| !c.is_ascii_digit()).filter_map(|n| n.parse().ok());
-    let mut sessions: Vec<u64> = numbers.collect();
+    let mut sessions: Vec<u64> = Vec::new();
+    for line in detail.lines() {
+        let mut numbers =
+            line.split(|c: char| !c.is_ascii_digit()).filter_map(|n| n.parse::<u64>().ok());
+        let first = numbers.next();
+        sessions.extend(first.into_iter().chain(numbers.last()));
+    }
     sessions.sort_unstable();
     sessions.dedup();
     Told { server: detail.split_whitespace().collect::<Vec<_>>().join(" "), sessions }
@@ -213,6 +224,17 @@ impl crate::db::Shared {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    #[cfg(feature = "postgres")]
+    fn postgres_detail_is_read_in_any_language() {
+        let told = parse_postgres(
+            "Prozess 21 wartet auf ShareLock-Sperre auf Transaktion 768; blockiert von Prozess 22.\n\
+             Prozess 22 wartet auf ShareLock-Sperre auf Transaktion 767; blockiert von Prozess 21.",
+        );
+        assert_eq!(told.sessions, [21, 22]);
+        assert!(!told.server.contains('\n'));
+    }
 
     #[test]
     fn innodbs_status_is_read_without_its_statements() {

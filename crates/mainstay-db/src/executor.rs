@@ -137,7 +137,13 @@ macro_rules! executor {
                         let item = to_its_end(item, &mut owes_done);
                         state.note(item.as_ref().map(Option::is_some));
                         if let Err(error) = &item {
-                            record.failed(&describe(error, kept.as_str()));
+                            drop(items);
+                            let described: Result<()> = Err(describe(error, kept.as_str()));
+                            if let Err(explained) = hold.explain(db, described).await {
+                                record.failed(&explained);
+                            }
+                            item?;
+                            return;
                         }
                         let Some(item) = item? else { break };
                         match &item {

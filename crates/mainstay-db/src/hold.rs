@@ -16,7 +16,7 @@ use crate::engine::Engine;
 use crate::statement::Sql;
 use crate::text::Text;
 use crate::trail::Step;
-use crate::transaction::{Access, Turn, beside};
+use crate::transaction::{Access, Beside, Turn, look_past};
 
 /// How long a transaction waits for what an abandoned statement of its own left running.
 const SETTLE_LIMIT: Duration = Duration::from_secs(2);
@@ -162,8 +162,8 @@ impl Db {
     /// the program runs between its rows.
     pub(crate) async fn hold(&self, reads: bool, streams: bool, place: Place) -> Result<Hold> {
         let Some(transaction) = &self.transaction else {
-            let pool = self.shared.pool(reads);
-            let mut lease = pool.acquire_beside(beside(self, reads, place), place).await?;
+            look_past(self, place);
+            let mut lease = self.acquire(reads, place).await?;
             self.refresh(&mut lease).await?;
             return Ok(Hold::Pooled(lease));
         };
@@ -174,6 +174,16 @@ impl Db {
         self.make_ready(&mut turn).await.map_err(|e| e.at(place))?;
         self.refresh(&mut turn).await?;
         Ok(Hold::Transaction(turn))
+    }
+
+    /// A connection of the pool that serves `reads`. What the task keeps meanwhile is counted.
+    pub(crate) async fn acquire(&self, reads: bool, place: Place) -> Result<Lease<Driver>> {
+        let pool = self.shared.pool(reads);
+        let beside = Beside::new(self, reads);
+        match beside.held {
+            None => pool.acquire_at(place).await,
+            Some(held) => pool.acquire_beside(held, place).await,
+        }
     }
 
     /// Brings the connection of a transaction to where its next statement may begin.

@@ -26,8 +26,9 @@ const ROWS_PAST_ERROR_MAX: u32 = 100;
 /// gets dirty. Whether the statement took effect is then unknown.
 ///
 /// Errors of all: those of [`acquire`](mainstay_pool::Pool::acquire); DB-001 to DB-005 (the data),
-/// DB-010 to DB-016 and DB-036 (the statement), DB-020 to DB-035 (the server), TX-001, TX-004 and TX-005 on a
-/// transaction's handle.
+/// DB-010 to DB-016 and DB-036 (the statement), DB-020 to DB-035 (the server), TX-006 (it begins or ends
+/// a transaction), LOCK-004; on a transaction's handle TX-001, TX-002, TX-004 and TX-005; where the task
+/// has another transaction open, POOL-010.
 #[must_use = "a query does nothing until one of execute, one, optional, all, scalar, rows or stream is awaited"]
 pub struct Query<'d> {
     db: &'d Db,
@@ -215,13 +216,20 @@ impl<'d> Query<'d> {
             let enclosed = db.in_time(deadline, hold.enclose(db, !plain)).await;
             let enclosed = record.check(enclosed, place)?;
             let keep = text.keep && !hold.is_pooled();
+            let mut failed = None;
             {
                 let mut reading = hold.send(driver_sql, (!plain).then_some(arguments), keep);
                 loop {
                     ran.resumes();
                     let next = async { reading.next().await.map_err(|e| from_driver(e, Some(sql.as_str()))) };
-                    let step = db.in_time(deadline, next).await;
-                    match record.check(step, place)? {
+                    let step = match db.in_time(deadline, next).await {
+                        Ok(step) => step,
+                        Err(error) => {
+                            failed = Some(error);
+                            break;
+                        }
+                    };
+                    match step {
                         None => break,
                         Some(Step::Done { affected, .. }) if told(db, &text) => record.affected(affected),
                         Some(Step::Done { .. }) => {}
@@ -233,6 +241,10 @@ impl<'d> Query<'d> {
                         }
                     }
                 }
+            }
+            if let Some(error) = failed {
+                let explained: Result<()> = hold.explain(db, Err(error)).await;
+                record.check(explained, place)?;
             }
             let concluded = hold.conclude(db, enclosed, true).await;
             record.check(concluded, place)?;

@@ -12,6 +12,9 @@ use crate::statement::Sql;
 /// Statements remembered of one connection.
 const STEPS_MAX: usize = 16;
 
+/// Bytes kept of a text.
+const TEXT_BYTES_MAX: usize = 1024;
+
 /// The last statements of one connection.
 #[derive(Debug, Default)]
 pub(crate) struct Trail(Mutex<Steps>);
@@ -52,7 +55,7 @@ impl Trail {
         transaction: Option<(u64, Place)>,
         now: Instant,
     ) -> Step {
-        let sql = sql.clone();
+        let sql = bounded(sql);
         let number = self.with(|steps| {
             steps.taken += 1;
             if steps.last.len() >= STEPS_MAX {
@@ -90,6 +93,17 @@ impl Trail {
                 steps.last.iter().filter(|t| waited(t) > Duration::ZERO).max_by_key(waited);
             Some(steps.until(longest?))
         })
+    }
+}
+
+/// A long text made at run time is not kept whole.
+fn bounded(sql: &Sql) -> Sql {
+    match sql {
+        Sql::Dynamic(text) if text.len() > TEXT_BYTES_MAX => {
+            let end = text.floor_char_boundary(TEXT_BYTES_MAX);
+            Sql::Dynamic(text[..end].into())
+        }
+        sql => sql.clone(),
     }
 }
 
@@ -152,7 +166,7 @@ mod tests {
         let trails = Trails::default();
         let trail = trails.of(7);
         let place = Place::here();
-        let mut run = |sql: &'static str, transaction: u64, ms: u64| {
+        let run = |sql: &'static str, transaction: u64, ms: u64| {
             let transaction = Some((transaction, place));
             let step = trail.begin(&Sql::Static(sql), place, transaction, clock.now());
             hand.advance(Duration::from_millis(ms));

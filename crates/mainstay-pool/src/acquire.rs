@@ -37,14 +37,15 @@ enum Verdict {
     Over(Removal),
 }
 
-/// `held` is how many connections of this pool the caller is known to keep while it waits.
+/// `beside` is how many connections of this pool the caller is known to keep while it waits, as far as
+/// nobody else has counted them; `None` if it keeps none.
 pub(crate) async fn acquire<M: Manage>(
     shared: &Arc<Shared<M>>,
     place: Place,
-    held: usize,
+    beside: Option<usize>,
 ) -> Result<Lease<M>> {
     let ask = Ask { place, scope: Scope::current(), asker: Asker::current() };
-    if held == 0 {
+    if beside.is_none() {
         leak::check_nested(shared, ask.asker, place, ask.scope.as_ref());
     }
     let mut had = None;
@@ -55,12 +56,8 @@ pub(crate) async fn acquire<M: Manage>(
         }
         had = Some((lease, verdict));
     }
-    let max_size = shared.hub.look().max_size;
-    let Some(_blocks) = Blocks::new(&shared.blocked, held, max_size) else {
-        return Err(report::deadlocked(shared, held, &ask));
-    };
     // Boxed, so that the futures of all who never wait stay small.
-    Box::pin(wait(shared, ask, had)).await
+    Box::pin(wait(shared, ask, had, beside)).await
 }
 
 /// Counts the connections that one who waits keeps from everybody else.
@@ -73,12 +70,9 @@ impl<'a> Blocks<'a> {
     /// `None` if with these, every connection of the pool is held by somebody who waits: none could
     /// ever come free. Who would complete that is refused, and so the others go on.
     fn new(all: &'a AtomicUsize, held: usize, max_size: usize) -> Option<Self> {
-        if held == 0 {
-            return Some(Self { all, held });
-        }
-        let before = all.fetch_add(held, SeqCst);
-        let blocks = Self { all, held };
-        (before + held < max_size).then_some(blocks)
+        let more = |before| Some(before + held).filter(|all| *all < max_size);
+        let counted = held == 0 || all.fetch_update(SeqCst, SeqCst, more).is_ok();
+        counted.then(|| Self { all, held })
     }
 }
 
@@ -95,10 +89,19 @@ async fn wait<M: Manage>(
     shared: &Arc<Shared<M>>,
     ask: Ask,
     had: Option<(Lease<M>, Verdict)>,
+    beside: Option<usize>,
 ) -> Result<Lease<M>> {
     let begun = shared.clock.now();
     let mut unserved = Unserved { shared, ask: &ask, begun, told: false };
-    match serve(shared, &ask, begun, had).await {
+    let held = beside.unwrap_or(0);
+    let max_size = shared.hub.look().max_size;
+    let blocks = Blocks::new(&shared.blocked, held, max_size);
+    let served = if blocks.is_none() && had.is_none() {
+        Err(report::deadlocked(shared, held, &ask))
+    } else {
+        serve(shared, &ask, begun, had).await
+    };
+    match served {
         Ok((lease, queued)) => {
             unserved.told = true;
             let wait = shared.clock.now() - begun;

@@ -79,12 +79,13 @@ impl<M: Manage> Pool<M> {
 
     /// As [`acquire`](Self::acquire), on behalf of `place`.
     pub fn acquire_at(&self, place: Place) -> impl Future<Output = Result<Lease<M>>> + Send + '_ {
-        acquire::acquire(self.shared(), place, 0)
+        acquire::acquire(self.shared(), place, None)
     }
 
     /// As [`acquire_at`](Self::acquire_at), for a caller that keeps `held` connections of this pool
     /// while it waits, and knows it: it is not told of as a mistake (POOL-009), and where the wait
-    /// could never end, since everybody who holds a connection waits so, it is refused at once.
+    /// could never end, since everybody who holds a connection waits so, it is refused at once. Of
+    /// several that wait on behalf of the same connections, one counts them and the others say 0.
     ///
     /// Cancel safe, as [`acquire`](Self::acquire).
     ///
@@ -94,7 +95,7 @@ impl<M: Manage> Pool<M> {
         held: usize,
         place: Place,
     ) -> impl Future<Output = Result<Lease<M>>> + Send + '_ {
-        acquire::acquire(self.shared(), place, held)
+        acquire::acquire(self.shared(), place, Some(held))
     }
 
     /// What opens its connections.

@@ -55,6 +55,10 @@ impl Manage for Driver {
 
     /// A drop at the await leaves the connection as one whose answer is awaited.
     async fn check(&self, connection: &mut Connection) -> Result<()> {
+        // An answer that is owed already would be taken for this one's.
+        if connection.state.activity == Activity::Waiting {
+            return Err(Error::new(Code::Protocol, "an earlier exchange was cut off half-way"));
+        }
         connection.state.activity = Activity::Waiting;
         connection.state.checked = true;
         let answer = ping(connection).await;
@@ -130,6 +134,16 @@ impl Driver {
             Driver::Postgres(driver) => Some(&driver.trails),
             #[cfg(feature = "mysql")]
             Driver::MySql(driver) => Some(driver.trails()),
+        }
+    }
+
+    /// Whether it is MariaDB, which has words of its own for some things.
+    pub(crate) fn is_mariadb(&self) -> bool {
+        match self {
+            #[cfg(feature = "mysql")]
+            Driver::MySql(driver) => driver.is_mariadb(),
+            #[allow(unreachable_patterns, reason = "reached only with several engines")]
+            _ => false,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use mainstay_core::Result;
@@ -47,8 +47,8 @@ const SHAPE: Shape = Shape {
     ],
 };
 
-const WHO_AM_I: &str =
-    "SELECT CONNECTION_ID(), CONCAT(@@hostname, ':', @@port), VERSION() LIKE '%MariaDB%'";
+const WHO_AM_I: &str = "SELECT CONNECTION_ID(), CONCAT(@@hostname, ':', @@port), VERSION() LIKE '%MariaDB%', \
+     @@innodb_rollback_on_timeout";
 
 /// The server's thread behind a connection.
 #[derive(Clone, Debug)]
@@ -56,6 +56,8 @@ pub(crate) struct Session {
     id: u64,
     /// Behind a proxy another server may have the same number.
     server: String,
+    /// Whether a lock that is not had in time costs the whole transaction.
+    pub(crate) timeout_ends: bool,
 }
 
 #[derive(Debug)]
@@ -70,6 +72,8 @@ struct Shared {
     kills: Semaphore,
     waiting: AtomicUsize,
     trails: Trails,
+    /// What the last connection was to.
+    mariadb: AtomicBool,
     clock: Clock,
     /// Where statements are ended: a connection may be dropped outside it.
     runtime: Handle,
@@ -92,6 +96,7 @@ impl Driver {
             kills: Semaphore::new(KILLS_MAX),
             waiting: AtomicUsize::new(0),
             trails: Trails::default(),
+            mariadb: AtomicBool::new(false),
             clock,
             runtime: Handle::current(),
         };
@@ -110,6 +115,10 @@ impl Driver {
         &self.shared.trails
     }
 
+    pub(crate) fn is_mariadb(&self) -> bool {
+        self.shared.mariadb.load(Relaxed)
+    }
+
     /// Also gives the number of the session.
     pub(crate) async fn connect(&self) -> Result<(Raw, u64)> {
         let opened = MySqlConnection::connect_with(&self.shared.options).await;
@@ -117,16 +126,19 @@ impl Driver {
         let failed = |e| from_driver(e, None);
         let row = connection.fetch_one(WHO_AM_I).await.map_err(failed)?;
         let (id, server) = (row.try_get(0).map_err(failed)?, row.try_get(1).map_err(failed)?);
+        let is_mariadb: bool = row.try_get(2).map_err(failed)?;
+        let timeout_ends = row.try_get(3).map_err(failed)?;
+        self.shared.mariadb.store(is_mariadb, Relaxed);
         if let Some(limit) = self.shared.statement_timeout {
             // MySQL has it for reads alone, and in milliseconds.
-            let set = if row.try_get::<bool, _>(2).map_err(failed)? {
+            let set = if is_mariadb {
                 format!("SET SESSION max_statement_time = {}", limit.as_secs_f64())
             } else {
                 format!("SET SESSION max_execution_time = {}", limit.as_millis())
             };
             connection.execute(AssertSqlSafe(set)).await.map_err(failed)?;
         }
-        Ok((Raw::MySql(connection, Session { id, server }), id))
+        Ok((Raw::MySql(connection, Session { id, server, timeout_ends }), id))
     }
 
     /// Has the server end what runs on `session`, whose connection is being dropped, if it has run for

@@ -138,6 +138,18 @@ pub(crate) fn ends_transaction(error: &sqlx::Error) -> bool {
     false
 }
 
+/// Whether a lock was not had in time, on MySQL.
+pub(crate) fn is_lock_timeout(error: &sqlx::Error) -> bool {
+    #[cfg(feature = "mysql")]
+    if let sqlx::Error::Database(error) = error
+        && let Some(error) = error.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>()
+    {
+        return error.number() == 1205;
+    }
+    let _ = error;
+    false
+}
+
 /// Puts our error where the driver's interface asks for one of its own; [`from_driver`] finds it.
 pub(crate) fn into_driver(error: Error) -> sqlx::Error {
     sqlx::Error::Io(std::io::Error::other(error))

@@ -47,9 +47,10 @@ pub(super) fn leaves_connection_usable(error: &MySqlDatabaseError) -> bool {
     !matches!(error.number(), 1053 | 1077 | 1078 | 1079 | 1080 | 1152..=1161 | 1184 | 1927 | 4031)
 }
 
-/// The victim of a deadlock, or of a changed record under snapshot isolation, is rolled back whole.
+/// The victim of a deadlock, of a changed record under snapshot isolation, or of a full table of locks
+/// is rolled back whole.
 pub(super) fn ends_transaction(error: &MySqlDatabaseError) -> bool {
-    matches!(error.number(), 1020 | 1213)
+    matches!(error.number(), 1020 | 1206 | 1213)
 }
 
 fn code(number: u16) -> Code {

@@ -33,13 +33,14 @@ pub(super) async fn insert(
     let mut chunks = Chunks { rows: rows.peekable(), target };
     let first = chunks.take()?;
     if !db.in_transaction() && !chunks.is_empty() {
-        let run = Run::begin(db, Plan::default(), target.place, 1, None).await?;
+        let run = Run::begin(db, Plan::once(), target.place, 1, None).await?;
         let tx = run.handle();
         let outcome = match tx.hold(false, false, target.place).await {
             Ok(mut hold) => {
                 record.started(hold.id());
-                let _ran = hold.begins(db, text, &sql, target.place)?;
-                db.in_time(db.deadline(), all(&mut hold, first, chunks)).await
+                let _ran = hold.begins(&tx, text, &sql, target.place)?;
+                let outcome = db.in_time(db.deadline(), all(&mut hold, first, chunks)).await;
+                hold.explain(db, outcome).await
             }
             Err(error) => Err(error),
         };
@@ -49,14 +50,15 @@ pub(super) async fn insert(
     let mut hold = db.hold(false, false, target.place).await?;
     record.started(hold.id());
     let _ran = hold.begins(db, text, &sql, target.place)?;
-    db.in_time(db.deadline(), async {
+    let outcome = db.in_time(db.deadline(), async {
         if db.in_transaction() {
             in_savepoint(&mut hold, first, chunks).await
         } else {
             all(&mut hold, first, chunks).await
         }
-    })
-    .await
+    });
+    let outcome = outcome.await;
+    hold.explain(db, outcome).await
 }
 
 async fn in_savepoint(
@@ -69,8 +71,8 @@ async fn in_savepoint(
     if outcome.is_err() {
         if !connection.state.broken {
             // The first error is the one to be told; if this fails too, the transaction is lost.
-            connection.state.lost_transaction |=
-                connection.run("ROLLBACK TO SAVEPOINT mainstay_bulk_insert").await.is_err();
+            let undo = "ROLLBACK TO SAVEPOINT mainstay_bulk_insert; RELEASE SAVEPOINT mainstay_bulk_insert";
+            connection.state.lost_transaction |= connection.run(undo).await.is_err();
         }
         return outcome;
     }

@@ -1,20 +1,23 @@
 //! Locks by name, which protect whatever their users agree on: one run of a report at a time, one
 //! leader, one migration.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use mainstay_core::{Code, Error, Place, Result};
 use mainstay_pool::{Lease, Manage, What};
 
 use super::files::LocalLock;
-use crate::connection::Connection;
+use crate::connection::{Activity, Connection};
 use crate::db::Db;
 use crate::driver::Driver;
 use crate::engine::Engine;
 use crate::error::from_driver;
 use crate::hold::needs_session;
-use crate::transaction::Open;
+use crate::transaction::{Open, ended, look_past};
 
+/// How much later than its own bound a wait on MySQL is given up.
+const GRACE: Duration = Duration::from_secs(1);
 /// Between two looks at a lock of MySQL's, for times shorter than the second that it counts in.
 const POLL: Duration = Duration::from_millis(20);
 
@@ -42,6 +45,7 @@ enum Held {
     Session {
         db: Db,
         lease: Option<Lease<Driver>>,
+        _turn: LocalLock,
     },
     Local {
         _lock: LocalLock,
@@ -64,10 +68,11 @@ impl Db {
     /// operating system the process. A server that can't be told, since its machine or the network
     /// is gone, sees that when its TCP keepalive does.
     ///
-    /// Names are told apart by 64 bits (FNV-1a), within one database. A handle's lock keeps one
-    /// connection of the pool. Behind a transaction pooler only a transaction's can be had (DB-036).
-    /// Within one session the engines let the same lock be had twice; on a transaction's handle
-    /// that is so on all three.
+    /// Names are told apart by 64 bits (FNV-1a), within one database; on SQLite within the path that
+    /// the URL names it by. A handle's lock keeps one connection of the pool, so `pool.max_size` must
+    /// be larger than the locks that are held at once. Behind a transaction pooler only a
+    /// transaction's can be had (DB-036). A transaction may ask for its own lock again. Asked for
+    /// inside a nested transaction, it ends with that on PostgreSQL if that is rolled back.
     ///
     /// ```
     /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
@@ -92,26 +97,32 @@ impl LockRequest<'_> {
         self
     }
 
-    /// Waits for the lock.
+    /// Waits for the lock. Within one handle those who wait for the same name are served in the order of
+    /// asking, and only the first has a connection meanwhile.
     ///
-    /// Cancel safe: a dropped wait leaves nothing locked; in a transaction it ends that (TX-005), as
-    /// every statement that is dropped half-way does. So does a wait that is too long, on PostgreSQL.
+    /// Cancel safe: a dropped wait leaves nothing locked for long; in a transaction it ends that
+    /// (TX-005), as every statement that is dropped half-way does. So does a wait that is too long,
+    /// on PostgreSQL. A statement timeout of the handle bounds the wait as well.
     ///
     /// Errors: LOCK-002 (not in time), DB-036 (behind a pooler), DB-031 (its holder waits for us);
     /// those of [`acquire`](mainstay_pool::Pool::acquire) and of a statement.
     pub async fn acquire(self) -> Result<AdvisoryLock> {
         let clock = &self.db.shared.clock;
         let limit = self.timeout.unwrap_or(self.db.shared.options.acquire_timeout);
-        let own = clock.now() + limit.min(Duration::from_hours(24 * 365));
+        let begun = clock.now();
+        let own = begun + limit.min(Duration::from_hours(24 * 365));
         let deadline = crate::deadline::scope_deadline().map_or(own, |d| d.at.min(own));
-        let had = clock.timeout_at(deadline, self.get(Some(deadline))).await;
-        match had {
-            Some(Ok(Some(lock))) => Ok(lock),
-            Some(Err(error)) => Err(error.at(self.place)),
-            None | Some(Ok(None)) => {
-                let what = format!("the lock `{}` was not had within {limit:?}", self.name);
-                Err(Error::new(Code::LockBusy, what).why("somebody else has it").at(self.place))
-            }
+        let busy = || {
+            let waited = clock.now().saturating_duration_since(begun);
+            let what = format!("the lock `{}` was not had within {waited:.1?}", self.name);
+            Error::new(Code::LockBusy, what).why("somebody else has it").at(self.place)
+        };
+        match self.get(Some(deadline)).await {
+            Ok(Some(lock)) => Ok(lock),
+            Ok(None) => Err(busy()),
+            // The server's own bound came first.
+            Err(error) if error.code() == Code::StatementCancelled => Err(busy().cause(error)),
+            Err(error) => Err(error.at(self.place)),
         }
     }
 
@@ -132,54 +143,75 @@ impl LockRequest<'_> {
         Ok(held.map(|held| AdvisoryLock { name: self.name.clone(), held }))
     }
 
-    async fn local(&self, open: Option<&Open>, deadline: Option<Instant>) -> Result<Option<Held>> {
+    /// The turn within this handle, and with `folder` the lock of the operating system.
+    async fn turn(
+        &self,
+        folder: Option<PathBuf>,
+        deadline: Option<Instant>,
+    ) -> Result<Option<LocalLock>> {
         let (shared, key) = (&self.db.shared, key(&self.name));
+        let Some(at) = deadline else { return shared.names.try_lock(key, folder).await };
+        let locks = shared.names.lock(key, folder, &shared.clock);
+        shared.clock.timeout_at(at, locks).await.transpose()
+    }
+
+    async fn local(&self, open: Option<&Open>, deadline: Option<Instant>) -> Result<Option<Held>> {
+        let key = key(&self.name);
         if let Some(open) = open {
             open.check_open(self.place)?;
             if open.whole.locks.has(key) {
                 return Ok(Some(Held::Transaction));
             }
         }
-        let folder = shared.driver().lock_folder();
-        let lock = match deadline {
-            Some(_) => Some(shared.names.lock(key, folder, &shared.clock).await?),
-            None => shared.names.try_lock(key, folder).await?,
+        let Some(lock) = self.turn(self.db.shared.driver().lock_folder(), deadline).await? else {
+            return Ok(None);
         };
-        Ok(lock.map(|lock| match open {
-            Some(open) => {
-                open.whole.locks.add(key, lock);
-                Held::Transaction
-            }
-            None => Held::Local { _lock: lock },
-        }))
+        match open {
+            None => Ok(Some(Held::Local { _lock: lock })),
+            Some(open) if open.whole.locks.add(key, lock) => Ok(Some(Held::Transaction)),
+            Some(_) => Err(ended(self.place)),
+        }
     }
 
     async fn session(&self, deadline: Option<Instant>) -> Result<Option<Held>> {
-        let shared = &self.db.shared;
-        let held = crate::transaction::beside(self.db, false, self.place);
-        let mut lease = shared.pool(false).acquire_beside(held, self.place).await?;
+        let Some(turn) = self.turn(None, deadline).await? else { return Ok(None) };
+        look_past(self.db, self.place);
+        let mut lease = self.db.acquire(false, self.place).await?;
         if lease.is_pooled() {
             return Err(needs_session("an advisory lock outside a transaction"));
         }
-        // Set before it is sent: dropped at the await, the pool lets go of what was had.
-        lease.state.locks = true;
-        if !self.ask(&mut lease, deadline).await? {
-            lease.state.locks = false;
-            return Ok(None);
-        }
-        // Held for as long as its user likes, which is no leak.
+        // It is in use for as long as its user likes, which is no leak.
         if let Some(activity) = &lease.activity {
             activity.begins(What::Shared(format!("the advisory lock `{}`", self.name).into()));
         }
-        Ok(Some(Held::Session { db: self.db.clone(), lease: Some(lease) }))
+        // Set before it is sent: dropped at the await, the pool lets go of what was had.
+        lease.state.locks = true;
+        let mut held = Held::Session { db: self.db.clone(), lease: Some(lease), _turn: turn };
+        let Held::Session { lease: Some(lease), .. } = &mut held else { return Ok(None) };
+        let had = self.ask_until(lease, deadline).await?;
+        // Where there was no answer, nobody knows.
+        lease.state.locks = had || lease.state.activity != Activity::Idle;
+        Ok(had.then_some(held))
     }
 
     async fn in_transaction(&self, deadline: Option<Instant>) -> Result<Option<Held>> {
         let mut hold = self.db.hold(false, false, self.place).await?;
         // PostgreSQL ends it with the transaction, and MySQL's session must.
         hold.state.locks |= self.db.engine() == Engine::MySql;
-        let had = self.ask(&mut hold, deadline).await?;
+        let had = self.ask_until(&mut hold, deadline).await?;
         Ok(had.then_some(Held::Transaction))
+    }
+
+    /// As [`ask`](Self::ask), given up at the deadline; later on MySQL, which ends by itself.
+    async fn ask_until(
+        &self,
+        connection: &mut Connection,
+        deadline: Option<Instant>,
+    ) -> Result<bool> {
+        let Some(at) = deadline else { return self.ask(connection, None).await };
+        let grace = if connection.engine() == Engine::MySql { GRACE } else { Duration::ZERO };
+        let asks = self.ask(connection, deadline);
+        self.db.shared.clock.timeout_at(at + grace, asks).await.unwrap_or(Ok(false))
     }
 
     /// Asks the server, which waits until `deadline` if there is one. On PostgreSQL the caller's own
@@ -227,9 +259,11 @@ impl AdvisoryLock {
     /// the lock with it. Before a step that must not be done twice. One of a transaction ends with
     /// that, whose COMMIT fails then.
     ///
+    /// Cancel safe, but dropped half-way it can't ask again: the lock counts as lost then.
+    ///
     /// Errors: LOCK-003.
     pub async fn check(&mut self) -> Result<()> {
-        let Held::Session { db, lease: Some(lease) } = &mut self.held else { return Ok(()) };
+        let Held::Session { db, lease: Some(lease), .. } = &mut self.held else { return Ok(()) };
         let limit = db.shared.options.validation_timeout;
         let lost = || {
             let what = format!("the lock `{}` is lost: its session has ended", self.name);
@@ -245,10 +279,12 @@ impl AdvisoryLock {
     /// Lets go of it, and waits until that is done. A drop does the same later, on a task of the
     /// pool. One of a transaction stays until that ends.
     ///
-    /// Errors: LOCK-003, if it was lost before.
+    /// Cancel safe: dropped half-way, the pool lets go of it.
+    ///
+    /// Errors: LOCK-003, if it was lost before; DB-024, if the database stopped answering.
     pub async fn release(mut self) -> Result<()> {
         self.check().await?;
-        if let Held::Session { db, lease } = &mut self.held
+        if let Held::Session { db, lease, .. } = &mut self.held
             && let Some(lease) = lease
         {
             let limit = db.shared.options.recover_timeout;

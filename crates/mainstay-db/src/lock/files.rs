@@ -94,23 +94,40 @@ fn refused(path: &Path, error: std::io::Error) -> Error {
 
 /// The locks by name that a transaction on SQLite has, until it ends.
 #[derive(Debug, Default)]
-pub(crate) struct Named(Mutex<Vec<(u64, LocalLock)>>);
+pub(crate) struct Named(Mutex<Held>);
+
+#[derive(Debug, Default)]
+struct Held {
+    /// It has ended.
+    closed: bool,
+    all: Vec<(u64, LocalLock)>,
+}
 
 impl Named {
-    fn with<T>(&self, f: impl FnOnce(&mut Vec<(u64, LocalLock)>) -> T) -> T {
+    fn with<T>(&self, f: impl FnOnce(&mut Held) -> T) -> T {
         f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     pub(crate) fn has(&self, key: u64) -> bool {
-        self.with(|all| all.iter().any(|(k, _)| *k == key))
+        self.with(|held| held.all.iter().any(|(k, _)| *k == key))
     }
 
-    pub(crate) fn add(&self, key: u64, lock: LocalLock) {
-        self.with(|all| all.push((key, lock)));
+    /// Keeps it for the transaction; whether that is still open.
+    pub(crate) fn add(&self, key: u64, lock: LocalLock) -> bool {
+        self.with(|held| {
+            if !held.closed {
+                held.all.push((key, lock));
+            }
+            !held.closed
+        })
     }
 
+    /// Lets go of all, and takes no more.
     pub(crate) fn clear(&self) {
-        let all = self.with(std::mem::take);
+        let all = self.with(|held| {
+            held.closed = true;
+            std::mem::take(&mut held.all)
+        });
         drop(all);
     }
 }

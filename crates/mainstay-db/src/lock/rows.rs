@@ -50,10 +50,10 @@ impl RowLock {
             return Ok(sql);
         }
         let text = sql.as_str().trim_end_matches(|c: char| c == ';' || c.is_whitespace());
-        let strength = match (self.shared, db.engine()) {
+        let strength = match (self.shared, db.shared.driver().is_mariadb()) {
             (false, _) => "FOR UPDATE",
-            (true, Engine::MySql) => "LOCK IN SHARE MODE",
-            (true, _) => "FOR SHARE",
+            (true, true) => "LOCK IN SHARE MODE",
+            (true, false) => "FOR SHARE",
         };
         let waits = match self.waits {
             Waits::On => "",
@@ -102,7 +102,8 @@ impl Query<'_> {
         self
     }
 
-    /// As [`for_update`](Self::for_update), but others may lock them so too (`FOR SHARE`).
+    /// As [`for_update`](Self::for_update), but others may lock them so too (`FOR SHARE`; on MariaDB
+    /// `LOCK IN SHARE MODE`; MySQL from 8.0 on).
     pub fn for_share(mut self) -> Self {
         self.lock = Some(RowLock::SHARE);
         self

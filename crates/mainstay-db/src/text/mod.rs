@@ -171,6 +171,8 @@ struct Words {
     creates: bool,
     /// In the body of a trigger or a routine, up to the end of the text.
     body: bool,
+    /// After a PREPARE, which may be of the transaction.
+    prepares: bool,
     /// After a ROLLBACK that may yet turn out to be one to a savepoint.
     rollback: bool,
     control: Control,
@@ -202,6 +204,7 @@ impl Words {
             commits: false,
             creates: false,
             body: false,
+            prepares: false,
             rollback: false,
             control: Control::None,
             may_control: false,
@@ -218,6 +221,11 @@ impl Words {
                     self.begin(text);
                 }
                 self.session.see(text, first);
+                // PREPARE TRANSACTION ends it, for somebody else to commit.
+                if !first && std::mem::take(&mut self.prepares) && is(text, &["TRANSACTION"]) {
+                    self.control = Control::Transaction;
+                    self.may_control = true;
+                }
                 self.rollback &= !is(text, &["TO"]);
                 self.body |=
                     self.creates && is(text, &["TRIGGER", "PROCEDURE", "FUNCTION", "EVENT"]);
@@ -235,9 +243,14 @@ impl Words {
         self.reads = self.statements == 1 && is(word, &["SELECT", "WITH", "VALUES", "EXPLAIN"]);
         self.creates = is(word, &["CREATE"]);
         self.changes_schema |= is(word, &["CREATE", "ALTER", "DROP", "RENAME", "ATTACH", "DETACH"]);
-        self.commits |= is(word, &["TRUNCATE", "LOCK", "UNLOCK", "GRANT", "REVOKE"]);
-        let (controls, savepoint) =
-            (is(word, &["BEGIN", "START", "COMMIT", "END", "ABORT"]), is(word, &["SAVEPOINT"]));
+        self.commits |= is(word, &["TRUNCATE", "LOCK", "UNLOCK", "GRANT", "REVOKE"])
+            || is(word, &["ANALYZE", "OPTIMIZE", "CHECK", "REPAIR", "FLUSH", "CACHE", "RESET"])
+            || is(word, &["INSTALL", "UNINSTALL"]);
+        self.prepares = is(word, &["PREPARE"]);
+        let (controls, savepoint) = (
+            is(word, &["BEGIN", "START", "COMMIT", "END", "ABORT", "XA"]),
+            is(word, &["SAVEPOINT"]),
+        );
         self.rollback = is(word, &["ROLLBACK"]);
         self.may_control |= controls || savepoint || self.rollback;
         if controls && !self.body {

@@ -1,5 +1,6 @@
 //! What is to be done right before a transaction commits, and after it was committed or rolled back.
 
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 
 use futures_core::future::BoxFuture;
@@ -7,7 +8,7 @@ use mainstay_core::{Code, Error, Place, Result};
 
 use crate::db::Db;
 
-/// Hooks that one transaction may have.
+/// Hooks that may be asked for in one transaction, its savepoints included.
 const HOOKS_MAX: usize = 1024;
 
 type Work = Box<dyn FnOnce(Db) -> BoxFuture<'static, Result<()>> + Send>;
@@ -28,28 +29,58 @@ pub(crate) struct Hook {
 
 /// A transaction's hooks, in the order in which they were given.
 #[derive(Default)]
-pub(crate) struct Hooks(Mutex<Vec<Hook>>);
+pub(crate) struct Hooks(Mutex<List>);
+
+#[derive(Default)]
+struct List {
+    /// It is too late for more.
+    closed: bool,
+    all: Vec<Hook>,
+}
 
 impl Hooks {
-    fn with<T>(&self, f: impl FnOnce(&mut Vec<Hook>) -> T) -> T {
+    fn list<T>(&self, f: impl FnOnce(&mut List) -> T) -> T {
         f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn add(&self, hook: Hook) -> Result<()> {
+    fn with<T>(&self, f: impl FnOnce(&mut Vec<Hook>) -> T) -> T {
+        self.list(|list| f(&mut list.all))
+    }
+
+    fn add(&self, hook: Hook, given: &AtomicUsize) -> Result<()> {
         let place = hook.place;
-        self.with(|all| {
-            if all.len() >= HOOKS_MAX {
-                let what = format!("a transaction has {HOOKS_MAX} hooks at most");
-                let fix = "collect what is to be done, and do it in one hook";
-                return Err(Error::new(Code::TxHook, what).fix(fix).at(place));
+        if given.fetch_add(1, Relaxed) >= HOOKS_MAX {
+            let what = format!("a transaction has {HOOKS_MAX} hooks at most");
+            let fix = "collect what is to be done, and do it in one hook";
+            return Err(Error::new(Code::TxHook, what).fix(fix).at(place));
+        }
+        self.list(|list| {
+            if list.closed {
+                let what = "this transaction has ended already";
+                return Err(Error::new(Code::TxEnded, what).at(place));
             }
-            all.push(hook);
+            list.all.push(hook);
             Ok(())
         })
     }
 
-    pub(crate) fn has(&self, when: When) -> bool {
-        self.with(|all| all.iter().any(|hook| hook.when == when))
+    /// Takes no more.
+    pub(crate) fn close(&self) {
+        self.list(|list| list.closed = true);
+    }
+
+    /// Takes no more, and drops what was not called: it may hold handles of its own transaction.
+    pub(crate) fn clear(&self) {
+        let rest = self.list(|list| {
+            list.closed = true;
+            std::mem::take(&mut list.all)
+        });
+        drop(rest);
+    }
+
+    /// Whether something is to be called when the transaction is over.
+    pub(crate) fn has_after(&self) -> bool {
+        self.with(|all| all.iter().any(|hook| hook.when != When::BeforeCommit))
     }
 
     pub(crate) fn take(&self, when: When) -> Vec<Hook> {
@@ -75,7 +106,7 @@ impl Db {
     /// for by another is called too.
     ///
     /// If it fails, the transaction is rolled back, and its error is the transaction's (and run
-    /// again, if it is a conflict). One asked for inside a nested transaction is called when the
+    /// again, if it is a conflict). A [`timeout`](crate::Tx::timeout) covers it. One asked for inside a nested transaction is called when the
     /// whole commits, and never if the nested one was rolled back. Without a transaction it is called
     /// at once.
     ///
@@ -93,11 +124,12 @@ impl Db {
     /// must never happen for a transaction that was rolled back, such as a mail or a cache's
     /// invalidation. In the order of asking.
     ///
-    /// The COMMIT of a transaction with such hooks, and the hooks, run in a task of their own: they
-    /// go on if the caller is dropped, and the caller waits for them otherwise. They are lost if the
-    /// process dies: what must happen goes into an outbox instead. One that fails or panics is
-    /// reported (TX-009), the others are called all the same, and the transaction's result stays
-    /// `Ok`. Discarded with a nested transaction that was rolled back, and where COMMIT's answer was
+    /// The COMMIT of a transaction with such hooks, and the hooks, run in a task of their own, which
+    /// goes on if the caller is dropped; otherwise the caller waits for it, unless it has another
+    /// transaction open, which a hook might wait for. They have the request's or job's scope without
+    /// its deadline, and 30 s each. They are lost if the process dies: what must happen goes into an
+    /// outbox instead. One that fails, panics or takes longer is reported (TX-009), the others are
+    /// called all the same, and the transaction's result stays `Ok`. Discarded with a nested transaction that was rolled back, and where COMMIT's answer was
     /// lost (TX-003). Without a transaction it is called at once.
     ///
     /// Errors: as [`before_commit`](Self::before_commit).
@@ -126,8 +158,8 @@ impl Db {
     /// and for a nested transaction that is. Of one that was dropped or panicked, the rollback itself
     /// may still be under way then.
     ///
-    /// It runs in a task of its own, as [`after_commit`](Self::after_commit) does, and its failure is
-    /// reported in the same way. Never called where COMMIT's answer was lost, nor without a
+    /// It runs as [`after_commit`](Self::after_commit) does, for a nested transaction without being
+    /// waited for, and its failure is reported in the same way. Never called where COMMIT's answer was lost, nor without a
     /// transaction.
     ///
     /// Errors: TX-001, TX-009 (more than 1,024 hooks).
@@ -149,7 +181,7 @@ impl Db {
             Some(open) => {
                 open.check_open(place)?;
                 let work: Work = Box::new(|db| Box::pin(hook(db)));
-                open.hooks.add(Hook { when, place, work })
+                open.hooks.add(Hook { when, place, work }, &open.whole.hooks_given)
             }
             None if when == When::AfterRollback => Ok(()),
             None => hook(self.clone()).await,

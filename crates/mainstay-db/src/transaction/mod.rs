@@ -13,17 +13,17 @@ mod retry;
 mod run;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
 
-use mainstay_core::{Code, Error, Place, Result};
+use mainstay_core::{Code, Error, Place, Result, Retry};
 
-use current::Frame;
-pub(crate) use current::beside;
 pub use current::network_call;
+pub(crate) use current::{Beside, look_past};
 pub(crate) use isolation::Access;
 pub use isolation::Isolation;
 use nested::Nested;
-pub(crate) use open::{Open, Turn};
+pub(crate) use open::{Open, Turn, ended};
 pub use retry::RetryPolicy;
 pub(crate) use run::Run;
 
@@ -49,11 +49,15 @@ pub enum Propagation {
     #[default]
     Required,
     /// Begins one of its own, that commits or rolls back independently of an outer one. It needs a
-    /// second connection while the outer one keeps its own: where every connection is held by
-    /// somebody who waits for another, or the pool has but one (as for writes on SQLite), it is
-    /// refused at once (POOL-010).
+    /// second connection while the outer one keeps its own: where every connection of the pool is held
+    /// by a transaction whose part waits for another one, or the pool has but one (as for writes on
+    /// SQLite), it is refused at once (POOL-010). Circles through several pools are not seen, and end
+    /// with `pool.acquire_timeout`. A conflict that outlasts its retries does not run the outer
+    /// transaction again.
     RequiresNew,
-    /// Sets a savepoint, to which it alone is rolled back; or begins a transaction.
+    /// Sets a savepoint, to which it alone is rolled back; or begins a transaction. Dropped in the
+    /// middle of a statement, as by a timeout of its own, it ends the whole (TX-005): nobody knows
+    /// then whether the statement took effect.
     Nested,
     /// Joins a transaction, or goes without.
     Supports,
@@ -109,11 +113,12 @@ pub(crate) struct Until {
 }
 
 impl Until {
-    fn passed(self) -> Error {
+    fn passed(self, place: Place) -> Error {
         let what = format!("the transaction was not over within {:?}", self.limit);
         Error::new(Code::Deadline, what)
             .why("it was rolled back")
             .fix("do less in the transaction, or give timeout() more")
+            .at(place)
     }
 }
 
@@ -232,7 +237,12 @@ impl<'d> Tx<'d> {
     /// [`RetryPolicy`] says, within the deadline.
     ///
     /// An error rolls back unless it says [`commit_anyway`](Error::commit_anyway). A part that joined
-    /// and failed forbids the whole to commit, even if its error is swallowed (TX-002).
+    /// and failed forbids the whole to commit, even if its error is swallowed (TX-002). A *statement*
+    /// that failed does so on PostgreSQL alone: SQLite and MySQL undo the statement, and where its
+    /// error is swallowed, the rest commits.
+    ///
+    /// An error made by [`Error::wrap`] is the program's own, and no conflict: wrap what is final,
+    /// and let the database's errors through.
     ///
     /// Cancel safe: dropped, it is rolled back. If it was dropped, or the connection lost, while
     /// COMMIT was on its way, it may have been committed (TX-003): a lost COMMIT is never tried
@@ -271,7 +281,7 @@ impl<'d> Tx<'d> {
                 (Propagation::Supports | Propagation::NotSupported | Propagation::Never, None)
                 | (Propagation::NotSupported, Some(_)) => {
                     plan.check_bare().map_err(|e| e.at(place))?;
-                    db.within(until, without(db, work)).await
+                    db.within(until, place, without(db, work)).await
                 }
                 (
                     Propagation::Required | Propagation::Supports | Propagation::Mandatory,
@@ -279,20 +289,25 @@ impl<'d> Tx<'d> {
                 ) => {
                     plan.access.check_within(outer.whole.access).map_err(|e| e.at(place))?;
                     outer.check_open(place)?;
-                    let mut joined = Joined { outer, place, failed: true };
-                    let outcome = db.within(until, Box::pin(work(db.clone()))).await;
+                    let mut joined = Joined::new(outer, place);
+                    let outcome = db.within(until, place, Box::pin(work(db.clone()))).await;
                     joined.failed = outcome.as_ref().err().is_some_and(Error::rolls_back);
                     outcome
                 }
                 (Propagation::Nested, Some(outer)) => {
                     plan.access.check_within(outer.whole.access).map_err(|e| e.at(place))?;
-                    let nested = Nested::begin(db, outer, place).await?;
+                    let nested = db.within(until, place, Nested::begin(db, outer, place)).await?;
                     let inside = nested.frame().run(Box::pin(work(nested.handle())));
-                    let outcome = db.within(until, inside).await;
+                    let outcome = db.within(until, place, inside).await;
                     nested.end(outcome).await
                 }
                 (Propagation::Required | Propagation::Nested, None)
-                | (Propagation::RequiresNew, _) => whole(db, plan, until, place, work).await,
+                | (Propagation::RequiresNew, _) => {
+                    if let Some(outer) = &db.transaction {
+                        outer.check_open(place)?;
+                    }
+                    whole(db, plan, until, place, work).await
+                }
             }
         }
     }
@@ -311,16 +326,31 @@ where
     Fut: Future<Output = Result<T>>,
 {
     let mut attempt = 1;
+    let mut conflict = None;
     loop {
         let begins = Run::begin(db, plan, place, attempt, until);
-        let run = db.within(until, begins).await?;
+        let run = match (db.within(until, place, begins).await, conflict.take()) {
+            (Ok(run), _) => run,
+            (Err(error), None) => return Err(error),
+            (Err(error), Some(before)) => {
+                return Err(error.note(format!("this was attempt {attempt}")).cause(before));
+            }
+        };
+        let is_inside = run.is_inside();
         // Boxed, so that the future of a transaction inside another does not hold it several times.
         let inside = run.frame().run(Box::pin(work(run.handle())));
-        let outcome = db.within(until, inside).await;
+        let outcome = db.within(until, place, inside).await;
         match run.end(outcome).await {
-            (_, Some(wait)) => db.shared.clock.sleep(wait).await,
+            (outcome, Some(wait)) => {
+                conflict = outcome.err();
+                db.shared.clock.sleep(wait).await;
+            }
             (Err(error), None) if attempt > 1 => {
-                return Err(error.note(format!("this was attempt {attempt}")));
+                let error = error.note(format!("this was attempt {attempt}"));
+                // A conflict of this one is none of the transaction around it, which would multiply
+                // the attempts.
+                let is_over = is_inside && error.retryability() == Retry::Transaction;
+                return Err(if is_over { error.retry(Retry::Later) } else { error });
             }
             (outcome, None) => return outcome,
         }
@@ -336,9 +366,8 @@ where
 {
     let pool = Db { shared: Arc::clone(&db.shared), transaction: None };
     let work = Box::pin(work(pool));
-    let open = db.transaction.clone().map(|open| Frame { open, suspended: true });
-    match open.or_else(|| current::frame().map(|frame| Frame { suspended: true, ..frame })) {
-        Some(frame) => frame.run(work).await,
+    match current::frame(db) {
+        Some(frame) => frame.past(&db.shared).run(work).await,
         None => work.await,
     }
 }
@@ -349,6 +378,11 @@ fn refused(propagation: &str, why: &str, place: Place) -> Error {
 }
 
 impl Plan {
+    /// For what can't be run again.
+    pub(crate) fn once() -> Self {
+        Self { retry: RetryPolicy::none(), ..Self::default() }
+    }
+
     /// Without a transaction there is nothing that could be isolated or read only.
     fn check_bare(&self) -> Result<()> {
         if self.access == Access::default() {
@@ -367,13 +401,14 @@ impl Db {
     async fn within<T>(
         &self,
         until: Option<Until>,
+        place: Place,
         work: impl Future<Output = Result<T>>,
     ) -> Result<T> {
         match until {
             None => work.await,
             Some(until) => {
                 let done = self.shared.clock.timeout_at(until.at, work).await;
-                done.unwrap_or_else(|| Err(until.passed()))
+                done.unwrap_or_else(|| Err(until.passed(place)))
             }
         }
     }
@@ -386,10 +421,18 @@ struct Joined<'a> {
     failed: bool,
 }
 
+impl<'a> Joined<'a> {
+    fn new(outer: &'a Open, place: Place) -> Self {
+        outer.joined.fetch_add(1, SeqCst);
+        Self { outer, place, failed: true }
+    }
+}
+
 impl Drop for Joined<'_> {
     fn drop(&mut self) {
         if self.failed {
             let _ = self.outer.rollback_only.set(self.place);
         }
+        self.outer.joined.fetch_sub(1, SeqCst);
     }
 }

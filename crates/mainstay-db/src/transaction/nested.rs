@@ -7,7 +7,7 @@ use mainstay_pool::Lease;
 
 use super::current::Frame;
 use super::hooks::When;
-use super::open::Open;
+use super::open::{Open, ended, still_used};
 use super::run::call_hooks;
 use crate::connection::Activity;
 use crate::db::Db;
@@ -29,9 +29,8 @@ impl<'a> Nested<'a> {
         db.make_ready(&mut turn).await.map_err(|e| e.at(place))?;
         let depth = parent.depth() + 1;
         db.in_time(db.deadline(), turn.save(depth)).await.map_err(|e| e.at(place))?;
-        let ended = || Error::new(Code::TxEnded, "this transaction has ended already").at(place);
-        let open = Arc::new(Open::inside(turn, depth).ok_or_else(ended)?);
-        Ok(Self { db, open, place, settled: false })
+        let open = Open::inside(turn, depth).ok_or_else(|| ended(place))?;
+        Ok(Self { db, open: Arc::new(open), place, settled: false })
     }
 
     pub(crate) fn handle(&self) -> Db {
@@ -39,48 +38,51 @@ impl<'a> Nested<'a> {
     }
 
     pub(crate) fn frame(&self) -> Frame {
-        Frame { open: Arc::clone(&self.open), suspended: false }
+        Frame::of(&self.open)
     }
 
     pub(crate) async fn end<T>(mut self, outcome: Result<T>) -> Result<T> {
         let shared = &self.db.shared;
         let limit = shared.options.acquire_timeout;
         let keeps = outcome.as_ref().err().is_none_or(|e| !e.rolls_back());
+        self.open.hooks.close();
         let Some(lease) = self.open.last_turn(&shared.clock, limit).await else {
-            let busy = Error::new(Code::TxBusy, "a statement of the transaction has not ended")
-                .why("a task that the closure spawned still uses it")
-                .at(self.place);
-            return if keeps { Err(busy) } else { outcome };
+            return if keeps { Err(still_used().at(self.place)) } else { outcome };
         };
         // From here on a drop finds the connection in this guard.
-        let mut kept = Kept { open: &self.open, lease: Some(lease) };
-        let released = if keeps { release(self.db, &mut kept, self.place).await } else { Ok(()) };
+        let mut kept = Kept { open: &self.open, lease: Some(lease), settled: false };
+        let released = if keeps {
+            release(self.db, &mut kept).await.map_err(|e| e.at(self.place))
+        } else {
+            Ok(())
+        };
         let outcome = released.and(outcome);
-        if keeps && outcome.as_ref().err().is_none_or(|e| !e.rolls_back()) {
-            let savepoint = self.open.savepoint.as_ref();
-            if let Some(savepoint) = savepoint {
+        if kept.settled {
+            if let Some(savepoint) = &self.open.savepoint {
                 self.open.hooks.move_to(&savepoint.parent.hooks);
             }
-            self.settled = true;
-            kept.settled();
-            return outcome;
+        } else {
+            undo(self.db, &mut kept).await;
         }
-        undo(self.db, &mut kept).await;
         drop(kept);
-        self.settled = true;
-        if let Some(hooks) = call_hooks(&self.open, When::AfterRollback) {
-            let _ = hooks.await;
-        }
+        self.settle();
         outcome
+    }
+
+    /// It has ended, in whatever way. What is called after a rollback is not waited for: it may itself
+    /// wait for the connection, or for what the outer transaction has locked.
+    fn settle(&mut self) {
+        if !std::mem::replace(&mut self.settled, true) {
+            call_hooks(&self.open, When::AfterRollback);
+            self.open.hooks.clear();
+        }
     }
 }
 
 impl Drop for Nested<'_> {
     fn drop(&mut self) {
         self.open.abandon();
-        if !self.settled {
-            call_hooks(&self.open, When::AfterRollback);
-        }
+        self.settle();
     }
 }
 
@@ -89,48 +91,41 @@ impl Drop for Nested<'_> {
 struct Kept<'a> {
     open: &'a Open,
     lease: Option<Lease<Driver>>,
+    settled: bool,
 }
 
 impl Kept<'_> {
     fn lease(&mut self) -> &mut Lease<Driver> {
         self.lease.as_mut().expect("present until it goes back")
     }
-
-    fn settled(mut self) {
-        if let Some(lease) = self.lease.take() {
-            self.open.bring_home(lease);
-        }
-    }
 }
 
 impl Drop for Kept<'_> {
     fn drop(&mut self) {
         if let Some(mut lease) = self.lease.take() {
-            lease.state.undoes(self.open.depth());
+            if !self.settled {
+                lease.state.undoes(self.open.depth());
+            }
             self.open.bring_home(lease);
         }
     }
 }
 
 /// Keeps what was done since the savepoint, as part of what it was set in.
-async fn release(db: &Db, kept: &mut Kept<'_>, place: Place) -> Result<()> {
-    let refused = |why: String| {
-        let what = "the nested transaction was rolled back, not kept";
-        Err(Error::new(Code::TxRollbackOnly, what).why(why).at(place))
-    };
-    if let Some(place) = kept.open.rollback_only.get() {
-        return refused(format!(
-            "the part that joined it at {place} failed, and its error was swallowed"
-        ));
-    }
+async fn release(db: &Db, kept: &mut Kept<'_>) -> Result<()> {
+    let what = "the nested transaction was rolled back, not kept";
+    kept.open.check_parts(what)?;
     let depth = kept.open.depth();
     let lease = kept.lease();
-    db.make_ready(lease).await.map_err(|e| e.at(place))?;
+    db.make_ready(lease).await?;
     let limit = db.shared.options.validation_timeout;
     if db.shared.clock.timeout(limit, lease.is_aborted()).await.unwrap_or(true) {
-        return refused("a statement in it failed, and its error was swallowed".to_owned());
+        return Err(Error::new(Code::TxRollbackOnly, what)
+            .why("a statement in it failed, and its error was swallowed"));
     }
-    db.in_time(db.deadline(), lease.release(depth)).await.map_err(|e| e.at(place))
+    db.in_time(db.deadline(), lease.release(depth)).await?;
+    kept.settled = true;
+    Ok(())
 }
 
 /// Rolls back to the savepoint at once where the connection is free for it; else the next to have a
@@ -142,11 +137,7 @@ async fn undo(db: &Db, kept: &mut Kept<'_>) {
     let state = &lease.state;
     if !state.broken && !state.lost_transaction && state.activity == Activity::Idle {
         let limit = db.shared.options.recover_timeout;
-        let _ = db.shared.clock.timeout(limit, lease.undo()).await;
-    }
-    if lease.state.undo.is_none()
-        && let Some(lease) = kept.lease.take()
-    {
-        kept.open.bring_home(lease);
+        let undone = db.shared.clock.timeout(limit, lease.undo()).await;
+        kept.settled = matches!(undone, Some(Ok(())));
     }
 }

@@ -2,7 +2,7 @@
 //! how that comes back, however the transaction ends.
 
 use std::ops::{Deref, DerefMut};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -20,6 +20,7 @@ use crate::driver::Driver;
 use crate::lock::Named;
 
 /// What a transaction and its savepoints share.
+#[derive(Debug)]
 pub(crate) struct Whole {
     pub(crate) id: u64,
     pub(crate) shared: Arc<Shared>,
@@ -32,6 +33,9 @@ pub(crate) struct Whole {
     /// A statement of it changed the schema: what others prepared meanwhile is of the old one.
     pub(crate) schema: AtomicBool,
     pub(crate) statements: AtomicU32,
+    pub(crate) hooks_given: AtomicUsize,
+    /// Callers that keep its connection while they wait for another one.
+    pub(crate) waiting: AtomicUsize,
     /// The advisory locks that end with it, beside those that the server ends.
     pub(crate) locks: Named,
 }
@@ -48,6 +52,8 @@ pub(crate) struct Open {
     streaming: AtomicBool,
     /// Where a joined part failed: the whole must not commit then.
     pub(crate) rollback_only: OnceLock<Place>,
+    /// Parts that joined it and have not ended.
+    pub(crate) joined: AtomicUsize,
     pub(crate) hooks: Hooks,
     pub(crate) savepoint: Option<Savepoint>,
 }
@@ -71,15 +77,6 @@ pub(crate) struct Turn {
     streams: bool,
 }
 
-impl std::fmt::Debug for Whole {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Whole")
-            .field("id", &self.id)
-            .field("place", &self.place)
-            .finish_non_exhaustive()
-    }
-}
-
 impl Open {
     pub(crate) fn new(whole: Whole, lease: Lease<Driver>) -> Self {
         Self::on(Arc::new(whole), lease, None)
@@ -93,6 +90,7 @@ impl Open {
             abandoned: AtomicBool::new(false),
             streaming: AtomicBool::new(false),
             rollback_only: OnceLock::new(),
+            joined: AtomicUsize::new(0),
             hooks: Hooks::default(),
             savepoint,
         }
@@ -116,8 +114,7 @@ impl Open {
         let mut part = Some(self);
         while let Some(open) = part {
             if open.ended.load(SeqCst) {
-                let what = "this transaction has ended already";
-                return Err(Error::new(Code::TxEnded, what).at(place));
+                return Err(ended(place));
             }
             part = open.savepoint.as_ref().map(|s| &*s.parent);
         }
@@ -157,10 +154,20 @@ impl Open {
         };
         self.check_open(place)?;
         if slot.is_none() {
-            return Err(Error::new(Code::TxEnded, "this transaction has ended already").at(place));
+            return Err(ended(place));
         }
         self.streaming.store(streams, SeqCst);
         Ok(Turn { slot: Some(slot), open: Arc::clone(self), streams })
+    }
+
+    /// Whether what was done in it may stay, as far as its parts go.
+    pub(crate) fn check_parts(&self, what: &'static str) -> Result<()> {
+        if let Some(place) = self.rollback_only.get() {
+            return Err(Error::new(Code::TxRollbackOnly, what).why(format!(
+                "the part that joined it at {place} failed, and its error was swallowed"
+            )));
+        }
+        if self.joined.load(SeqCst) > 0 { Err(still_used()) } else { Ok(()) }
     }
 
     /// The connection for the end, when the last statement is done with it. From here on nobody else
@@ -204,6 +211,16 @@ impl Open {
             None => drop(lease),
         }
     }
+}
+
+pub(crate) fn ended(place: Place) -> Error {
+    Error::new(Code::TxEnded, "this transaction has ended already").at(place)
+}
+
+/// Of one that is to end while a task that its closure spawned still uses it.
+pub(crate) fn still_used() -> Error {
+    Error::new(Code::TxBusy, "a part or a statement of the transaction has not ended")
+        .why("a task that the closure spawned still uses it")
 }
 
 /// When dropped, after the lock that was waited for: gives an abandoned connection back.

@@ -39,7 +39,7 @@ impl RetryPolicy {
         Self::attempts(1)
     }
 
-    /// The longest first wait, and the longest wait of all, up to a minute.
+    /// Half of the longest first wait, and the longest wait of all, up to a minute.
     #[must_use]
     pub fn backoff(mut self, min: Duration, max: Duration) -> Self {
         self.backoff_max = max.min(Duration::from_secs(60));

@@ -2,7 +2,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -10,12 +10,11 @@ use mainstay_core::observe::{self, FindingKind, Outcome, next_id};
 use mainstay_core::scope::Scope;
 use mainstay_core::{Code, Error, Place, Result, Retry};
 use mainstay_pool::Lease;
-use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
 use super::current::{self, Frame};
 use super::hooks::{Hook, When};
-use super::open::{Open, Whole};
+use super::open::{Open, Whole, still_used};
 use super::{Plan, Until};
 use crate::connection::Activity;
 use crate::db::Db;
@@ -23,6 +22,9 @@ use crate::deadline::scope_deadline;
 use crate::driver::Driver;
 use crate::error::from_driver;
 use crate::lock::Named;
+
+/// How long a hook may take when its transaction is over.
+const HOOK_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// One attempt. Dropped before [`end`](Run::end) is through, it rolls back.
 pub(crate) struct Run {
@@ -43,18 +45,11 @@ impl Run {
         until: Option<Until>,
     ) -> Result<Self> {
         let shared = &db.shared;
-        let reads = plan.access.read_only;
-        // One that was asked for on a transaction's handle has that one open, on whatever task.
-        let own = || {
-            let open = db.transaction.clone();
-            open.map(|open| Frame { open, suspended: false })
-        };
-        let outer = current::frame().or_else(own);
-        let held = match &db.transaction {
-            Some(_) => current::held(outer.as_ref(), shared, reads),
-            None => current::beside(db, reads, place),
-        };
-        let mut lease = shared.pool(reads).acquire_beside(held, place).await?;
+        let outer = current::frame(db);
+        if db.transaction.is_none() {
+            current::look_past(db, place);
+        }
+        let mut lease = db.acquire(plan.access.read_only, place).await?;
         let begun = shared.clock.now();
         let limit = db.server_limit(until.map(|u| u.at));
         let begins = lease.begin(plan.access, limit);
@@ -69,6 +64,8 @@ impl Run {
             outer,
             schema: AtomicBool::new(false),
             statements: AtomicU32::new(0),
+            hooks_given: AtomicUsize::new(0),
+            waiting: AtomicUsize::new(0),
             locks: Named::default(),
         };
         let open = Arc::new(Open::new(whole, lease));
@@ -81,8 +78,13 @@ impl Run {
         Db { shared: Arc::clone(&self.db.shared), transaction }
     }
 
+    /// Whether the task has another transaction open around it.
+    pub(crate) fn is_inside(&self) -> bool {
+        self.open.whole.outer.is_some()
+    }
+
     pub(crate) fn frame(&self) -> Frame {
-        Frame { open: Arc::clone(&self.open), suspended: false }
+        Frame::of(&self.open)
     }
 
     /// Settles it as `outcome` says. The second is the wait before the next attempt, where there is
@@ -90,7 +92,7 @@ impl Run {
     pub(crate) async fn end<T>(self, outcome: Result<T>) -> (Result<T>, Option<Duration>) {
         let commits = |outcome: &Result<T>| outcome.as_ref().err().is_none_or(|e| !e.rolls_back());
         let outcome = match outcome {
-            outcome if commits(&outcome) => match self.call_before_commit().await {
+            outcome if commits(&outcome) => match self.before_commit().await {
                 Ok(()) => outcome,
                 Err(error) => Err(error),
             },
@@ -115,21 +117,14 @@ impl Run {
         }
     }
 
-    /// Commits, in a task of its own where something is to be called afterwards: that is not to
-    /// depend on whether the caller stays.
+    /// Commits, in a task of its own where something is to be called afterwards: what is called is
+    /// not to depend on whether the caller stays to hear how COMMIT went.
     async fn finish(mut self) -> (Result<()>, Option<Duration>) {
-        if !self.open.hooks.has(When::AfterCommit) {
+        self.open.hooks.close();
+        if !self.open.hooks.has_after() {
             return self.commit().await;
         }
-        let job = async move {
-            let ended = self.commit().await;
-            if ended.0.is_ok()
-                && let Some(hooks) = call_hooks(&self.open, When::AfterCommit)
-            {
-                let _ = hooks.await;
-            }
-            ended
-        };
+        let job = async move { self.commit().await };
         let job = match Scope::current() {
             Some(scope) => tokio::spawn(scope.run(job)),
             None => tokio::spawn(job),
@@ -141,6 +136,11 @@ impl Run {
     }
 
     /// One hook may ask for another; the bound on their number ends that.
+    async fn before_commit(&self) -> Result<()> {
+        let calls = Box::pin(self.call_before_commit());
+        self.db.within(self.until, self.open.whole.place, calls).await
+    }
+
     async fn call_before_commit(&self) -> Result<()> {
         loop {
             let hooks = self.open.hooks.take(When::BeforeCommit);
@@ -158,26 +158,35 @@ impl Run {
         let lease = self.open.last_turn(&self.db.shared.clock, limit).await;
         let committed = match lease {
             Some(lease) => self.commit_on(lease).await,
-            None => Err(Error::new(Code::TxBusy, "a statement of the transaction has not ended")
-                .why("a task that the closure spawned still uses it")),
+            None => Err(still_used()),
         };
         let committed = committed.map_err(|e| e.at(self.open.whole.place));
         // Where a statement still has the connection, its end gives it back.
         self.open.abandon();
-        let mut again = None;
+        let again = committed.as_ref().err().and_then(|error| self.retry_after(error));
         match &committed {
-            Ok(()) => self.tell(true, Outcome::Done, None),
+            Ok(()) => {
+                self.tell(true, Outcome::Done, None);
+                self.call_after(When::AfterCommit).await;
+            }
             Err(error) => {
-                again = self.retry_after(error);
                 self.tell(false, Outcome::Failed(error), again);
-                if error.code() != Code::TxAmbiguous
-                    && let Some(hooks) = call_hooks(&self.open, When::AfterRollback)
-                {
-                    let _ = hooks.await;
+                if error.code() != Code::TxAmbiguous {
+                    self.call_after(When::AfterRollback).await;
                 }
             }
         }
         (committed, again)
+    }
+
+    /// Calls the hooks, and waits for them unless the task has another transaction open: they may
+    /// want what that keeps.
+    async fn call_after(&self, when: When) {
+        let hooks = call_hooks(&self.open, when);
+        self.open.hooks.clear();
+        if let Some(hooks) = hooks.filter(|_| self.open.whole.outer.is_none()) {
+            let _ = hooks.await;
+        }
     }
 
     async fn commit_on(&self, mut lease: Lease<Driver>) -> Result<()> {
@@ -202,26 +211,21 @@ impl Run {
 
     /// Whether COMMIT may be sent: what failed in it, or past its time, must not be kept by half.
     async fn check_commit(&self, lease: &mut Lease<Driver>) -> Result<()> {
-        let refused = |why: String| {
-            let what = "the transaction was rolled back, not committed";
-            Err(Error::new(Code::TxRollbackOnly, what).why(why))
-        };
-        if let Some(place) = self.open.rollback_only.get() {
-            return refused(format!(
-                "the part that joined it at {place} failed, and its error was swallowed"
-            ));
-        }
+        let what = "the transaction was rolled back, not committed";
+        self.open.check_parts(what)?;
         let lost = lease.state.lost_transaction;
         if !lost {
             self.db.make_ready(lease).await?;
         }
         let limit = self.db.shared.options.validation_timeout;
         if self.db.shared.clock.timeout(limit, lease.is_aborted()).await.unwrap_or(true) {
-            return refused("a statement in it failed so that the whole was given up, and its error was swallowed".to_owned());
+            return Err(Error::new(Code::TxRollbackOnly, what).why(
+                "a statement in it failed so that the whole was given up, and its error was swallowed",
+            ));
         }
         let now = self.db.shared.clock.now();
         if let Some(until) = self.until.filter(|until| until.at <= now) {
-            return Err(until.passed());
+            return Err(until.passed(self.open.whole.place));
         }
         match scope_deadline().filter(|deadline| deadline.at <= now) {
             Some(deadline) => Err(self.db.passed(deadline, "the transaction")),
@@ -231,14 +235,13 @@ impl Run {
 
     async fn give_up(mut self, error: &Error, again: Option<Duration>) {
         let limit = self.db.shared.options.acquire_timeout;
+        self.open.hooks.close();
         if let Some(lease) = self.open.last_turn(&self.db.shared.clock, limit).await {
             self.rollback(lease).await;
         }
         self.open.abandon();
         self.tell(false, Outcome::Failed(error), again);
-        if let Some(hooks) = call_hooks(&self.open, When::AfterRollback) {
-            let _ = hooks.await;
-        }
+        self.call_after(When::AfterRollback).await;
     }
 
     /// Rolls back at once where the connection is free for it and answers; else the pool sees to it.
@@ -305,6 +308,7 @@ impl Drop for Run {
             self.open.abandon();
             self.tell(false, Outcome::Cancelled, None);
             call_hooks(&self.open, When::AfterRollback);
+            self.open.hooks.clear();
         }
     }
 }
@@ -315,16 +319,17 @@ pub(crate) fn call_hooks(open: &Open, when: When) -> Option<JoinHandle<()>> {
     if hooks.is_empty() {
         return None;
     }
-    // A transaction may be dropped where no runtime is; then nothing can be called any more.
-    let runtime = Handle::try_current().ok()?;
     let whole = Arc::clone(&open.whole);
     let calls = async move {
         for hook in hooks {
             call(&whole, hook).await;
         }
     };
+    // The handle's runtime: a transaction may be dropped where none is. And without the deadline that
+    // may be why it was rolled back.
+    let runtime = &open.whole.shared.runtime;
     Some(match Scope::current() {
-        Some(scope) => runtime.spawn(scope.run(calls)),
+        Some(scope) => runtime.spawn(scope.without_deadline().run(calls)),
         None => runtime.spawn(calls),
     })
 }
@@ -333,13 +338,17 @@ pub(crate) fn call_hooks(open: &Open, when: When) -> Option<JoinHandle<()>> {
 async fn call(whole: &Whole, hook: Hook) {
     let Hook { place, work, .. } = hook;
     let db = Db { shared: Arc::clone(&whole.shared), transaction: None };
-    let called = AssertUnwindSafe(async { work(db).await }).catch_unwind().await;
-    let error = match called {
-        Ok(Ok(())) => return,
-        Ok(Err(error)) => {
+    let called = AssertUnwindSafe(async { work(db).await }).catch_unwind();
+    let error = match whole.shared.clock.timeout(HOOK_TIMEOUT, called).await {
+        Some(Ok(Ok(()))) => return,
+        Some(Ok(Err(error))) => {
             Error::new(Code::TxHook, "a hook failed after its transaction").cause(error)
         }
-        Err(_) => Error::new(Code::TxHook, "a hook panicked after its transaction"),
+        Some(Err(_)) => Error::new(Code::TxHook, "a hook panicked after its transaction"),
+        None => {
+            let what = format!("a hook was not over {HOOK_TIMEOUT:?} after its transaction");
+            Error::new(Code::TxHook, what)
+        }
     };
     let error = error.why(format!("the transaction was begun at {}", whole.place)).at(place);
     current::report(whole, FindingKind::HookFailed, &error, place);

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use mainstay_core::observe::{Finding, FindingKind, Subscriber};
+use mainstay_core::scope::{Kind, Scope};
 use mainstay_db::{Code, Db, Error, Propagation, Result};
 
 use crate::support::{accounts, all_back, on_every_engine};
@@ -20,6 +21,10 @@ on_every_engine!(
     hooks_of_an_attempt_that_is_run_again_are_its_own,
     without_a_transaction_a_hook_is_called_at_once,
     hooks_have_a_bound,
+    a_hook_of_a_savepoint_may_use_the_pool,
+    a_timeout_covers_what_is_called_before_the_commit,
+    hooks_have_the_scope_without_its_deadline,
+    what_is_not_called_is_dropped,
 );
 
 /// What was called, in order.
@@ -33,6 +38,17 @@ impl Log {
 
     fn all(&self) -> Vec<String> {
         self.0.lock().unwrap().clone()
+    }
+
+    /// Waits until so many were called.
+    async fn has(&self, count: usize) {
+        for _ in 0..1000 {
+            if self.all().len() >= count {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        panic!("{count} were to be called, and were {:?}", self.all());
     }
 
     /// A hook that writes `what` down.
@@ -126,12 +142,7 @@ async fn nothing_is_called_after_a_rollback_but_its_own_hooks(db: Db) {
         });
         let work = std::panic::AssertUnwindSafe(work).catch_unwind();
         let _ = tokio::time::timeout(Duration::from_millis(300), work).await;
-        for _ in 0..200 {
-            if !log.all().is_empty() {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        log.has(1).await;
         tokio::time::sleep(Duration::from_millis(20)).await;
         let expected: &[&str] =
             if ending == "swallowed" { &["before", "rolled back"] } else { &["rolled back"] };
@@ -162,7 +173,8 @@ async fn a_nested_rollback_discards_its_hooks(db: Db) {
                 });
                 assert_eq!(outcome.await.is_err(), fails);
             }
-            assert_eq!(log.all(), ["savepoint"], "as soon as it was rolled back");
+            log.has(1).await;
+            assert_eq!(log.all(), ["savepoint"], "it does not wait for the whole");
             Ok(())
         }
     })
@@ -219,7 +231,9 @@ async fn hooks_run_though_the_caller_is_gone(db: Db) {
     accounts(&db, 1).await;
     let (log, gone) = (Log::default(), Arc::new(AtomicBool::new(false)));
     let begun = Arc::new(tokio::sync::Notify::new());
+    let hooks = log.clone();
     let work = db.transaction(|tx| {
+        let log = hooks.clone();
         let (log, gone, begun) = (log.clone(), Arc::clone(&gone), Arc::clone(&begun));
         async move {
             tx.query("UPDATE accounts SET balance = 5").execute().await?;
@@ -239,12 +253,7 @@ async fn hooks_run_though_the_caller_is_gone(db: Db) {
         () = begun.notified() => {}
     }
     gone.store(true, SeqCst);
-    for _ in 0..400 {
-        if !log.all().is_empty() {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    log.has(1).await;
     assert_eq!(log.all(), ["after the caller had gone"]);
     assert_eq!(balance(&db).await, 5);
 }
@@ -287,4 +296,102 @@ async fn hooks_have_a_bound(db: Db) {
         .await
         .unwrap_err();
     assert_eq!(error.code(), Code::TxHook);
+}
+
+/// It wants the writer, or the last connection, that the outer transaction keeps: so nobody waits for it.
+async fn a_hook_of_a_savepoint_may_use_the_pool(db: Db) {
+    accounts(&db, 1).await;
+    let log = Log::default();
+    db.transaction(|tx| {
+        let log = log.clone();
+        async move {
+            tx.query("UPDATE accounts SET balance = balance + 1").execute().await?;
+            let nested = tx.tx().propagation(Propagation::Nested);
+            let outcome: Result<()> = nested
+                .run(|inner| {
+                    let log = log.clone();
+                    async move {
+                        inner
+                            .after_rollback(|db| async move {
+                                let sql = "UPDATE accounts SET balance = balance + 10";
+                                db.query(sql).execute().await?;
+                                log.add("written down");
+                                Ok(())
+                            })
+                            .await?;
+                        Err(Error::user("no"))
+                    }
+                })
+                .await;
+            assert!(outcome.is_err());
+            tx.query("UPDATE accounts SET balance = balance + 1").execute().await.map(drop)
+        }
+    })
+    .await
+    .unwrap();
+    log.has(1).await;
+    assert_eq!(balance(&db).await, 1012);
+}
+
+async fn a_timeout_covers_what_is_called_before_the_commit(db: Db) {
+    accounts(&db, 1).await;
+    let hangs = db.tx().timeout(Duration::from_millis(150)).run(|tx| async move {
+        tx.query("UPDATE accounts SET balance = 5").execute().await?;
+        tx.before_commit(|_| std::future::pending()).await
+    });
+    assert_eq!(hangs.await.unwrap_err().code(), Code::Deadline);
+    /// Asks for itself again, for ever.
+    fn again(tx: Db) -> futures_util::future::BoxFuture<'static, Result<()>> {
+        Box::pin(async move { tx.before_commit(again).await })
+    }
+    let endless: Result<()> =
+        db.transaction(|tx| async move { tx.before_commit(again).await }).await;
+    assert_eq!(endless.unwrap_err().code(), Code::TxHook);
+    all_back(&db).await;
+    assert_eq!(balance(&db).await, 1000);
+}
+
+async fn hooks_have_the_scope_without_its_deadline(db: Db) {
+    accounts(&db, 1).await;
+    let log = Log::default();
+    let until = std::time::Instant::now() + Duration::from_millis(80);
+    let scope = Scope::new(Kind::Request, "POST /pay").with_deadline(until);
+    let hooks = log.clone();
+    let late = scope.run(db.transaction(|tx| {
+        let log = hooks.clone();
+        async move {
+            tx.after_rollback(|db| async move {
+                db.query("SELECT COUNT(*) FROM accounts").execute().await?;
+                log.add(Scope::current().map(|s| s.name().to_owned()).unwrap_or_default());
+                Ok(())
+            })
+            .await?;
+            tokio::time::sleep(Duration::from_millis(150)).await;
+            Ok(())
+        }
+    }));
+    assert_eq!(late.await.unwrap_err().code(), Code::Deadline);
+    log.has(1).await;
+    assert_eq!(log.all(), ["POST /pay"]);
+}
+
+/// A hook may hold its own transaction's handle: that must not keep either for ever.
+async fn what_is_not_called_is_dropped(db: Db) {
+    accounts(&db, 1).await;
+    let kept = Arc::new(());
+    for commits in [true, false] {
+        let outcome: Result<()> = db
+            .transaction(|tx| {
+                let kept = Arc::clone(&kept);
+                async move {
+                    let (a, b) = ((tx.clone(), Arc::clone(&kept)), (tx.clone(), kept));
+                    tx.after_commit(|_| async move { Ok(drop(a)) }).await?;
+                    tx.after_rollback(|_| async move { Ok(drop(b)) }).await?;
+                    if commits { Ok(()) } else { Err(Error::user("no")) }
+                }
+            })
+            .await;
+        assert_eq!(outcome.is_ok(), commits);
+    }
+    assert_eq!(Arc::strong_count(&kept), 1);
 }

@@ -21,7 +21,11 @@ on_every_engine!(
 );
 mod urls {
     use super::*;
-    on_every_engine!(url: a_lock_ends_with_its_holders_process, a_lost_lock_is_told,);
+    on_every_engine!(url:
+        a_lock_ends_with_its_holders_process,
+        a_lost_lock_is_told,
+        those_who_wait_for_a_lock_leave_the_pool_to_others,
+    );
 }
 
 async fn a_locked_row_is_refused_or_left_out(db: Db) {
@@ -351,4 +355,31 @@ async fn a_lost_lock_is_told(db: Db, _url: String) {
     assert_eq!(error.code(), Code::LockLost, "{error:?}");
     assert_eq!(lock.release().await.unwrap_err().code(), Code::LockLost);
     becomes_free(&db, "leader").await;
+}
+
+async fn those_who_wait_for_a_lock_leave_the_pool_to_others(db: Db, url: String) {
+    if behind_pooler(&db).await {
+        return;
+    }
+    let options = mainstay_pool::Options { max_size: 3, ..Default::default() };
+    let db = Db::builder(&url).pool(options).connect().await.unwrap();
+    let lock = db.advisory_lock("leader").acquire().await.unwrap();
+    let waiting: Vec<_> = (0..10)
+        .map(|_| {
+            let db = db.clone();
+            tokio::spawn(async move {
+                let request = db.advisory_lock("leader").timeout(Duration::from_secs(30));
+                request.acquire().await.unwrap().release().await.unwrap();
+            })
+        })
+        .collect();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let begun = Instant::now();
+    db.query("SELECT 1").execute().await.unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(4), "it got a connection at once");
+    lock.release().await.unwrap();
+    for task in waiting {
+        task.await.unwrap();
+    }
+    db.close(Duration::from_secs(5)).await.unwrap();
 }

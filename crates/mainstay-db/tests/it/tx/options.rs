@@ -23,12 +23,16 @@ on_every_engine!(
     attempts_end_with_the_deadline,
     an_error_may_commit_anyway,
     a_level_ends_with_its_transaction,
+    a_part_that_is_still_running_forbids_the_commit,
+    a_conflict_inside_does_not_multiply_the_attempts,
+    what_would_end_the_transaction_unseen_is_refused,
 );
 mod pooled {
     use super::*;
     on_every_engine!(url:
         requires_new_that_could_never_be_had_is_refused_at_once,
         requires_new_waits_where_somebody_will_give_back,
+        parts_of_one_transaction_count_its_connection_once,
     );
 }
 
@@ -409,4 +413,111 @@ async fn requires_new_waits_where_somebody_will_give_back(_: Db, url: String) {
     both.0.unwrap();
     both.1.unwrap();
     db.close(Duration::from_secs(5)).await.unwrap();
+}
+
+/// Two parts wait on behalf of one connection; the other is somebody's who will give it back.
+async fn parts_of_one_transaction_count_its_connection_once(_: Db, url: String) {
+    let db = of_two(&url, 2).await;
+    if db.engine() == Engine::Sqlite {
+        db.close(Duration::from_secs(5)).await.unwrap();
+        return;
+    }
+    accounts(&db, 1).await;
+    let plain = db.transaction(|tx| async move {
+        tx.query("SELECT COUNT(*) FROM accounts").execute().await?;
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        Ok(())
+    });
+    let parts = db.transaction(|tx| async move {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let new = || {
+            let tx = tx.tx().propagation(Propagation::RequiresNew);
+            tx.run(|inner| async move { inner.query("SELECT 1").execute().await.map(drop) })
+        };
+        futures_util::future::try_join(new(), new()).await.map(drop)
+    });
+    let both = futures_util::future::join(plain, parts).await;
+    both.0.unwrap();
+    both.1.unwrap();
+    db.close(Duration::from_secs(5)).await.unwrap();
+}
+
+async fn a_part_that_is_still_running_forbids_the_commit(db: Db) {
+    accounts(&db, 1).await;
+    let go = Arc::new(tokio::sync::Notify::new());
+    let error = db
+        .transaction(|tx| {
+            let go = Arc::clone(&go);
+            async move {
+                let begun = Arc::new(tokio::sync::Notify::new());
+                let (tells, part) = (Arc::clone(&begun), tx.clone());
+                tokio::spawn(async move {
+                    part.transaction(|tx| {
+                        let (go, tells) = (Arc::clone(&go), Arc::clone(&tells));
+                        async move {
+                            tx.query("UPDATE accounts SET balance = 5").execute().await?;
+                            tells.notify_one();
+                            go.notified().await;
+                            tx.query("UPDATE accounts SET balance = 6").execute().await.map(drop)
+                        }
+                    })
+                    .await
+                });
+                begun.notified().await;
+                Ok(())
+            }
+        })
+        .await
+        .unwrap_err();
+    assert_eq!(error.code(), Code::TxBusy, "{error:?}");
+    go.notify_one();
+    all_back(&db).await;
+    assert_eq!(balance(&db).await, 1000);
+}
+
+async fn a_conflict_inside_does_not_multiply_the_attempts(db: Db) {
+    if db.engine() == Engine::Sqlite {
+        return;
+    }
+    let runs = AtomicU32::new(0);
+    let policy = RetryPolicy::attempts(3).backoff(Duration::ZERO, Duration::ZERO);
+    let outcome: Result<()> = db
+        .tx()
+        .retry(policy)
+        .run(|tx| {
+            let runs = &runs;
+            async move {
+                tx.tx()
+                    .propagation(Propagation::RequiresNew)
+                    .retry(policy)
+                    .run(|_| {
+                        runs.fetch_add(1, SeqCst);
+                        async { Err(conflict()) }
+                    })
+                    .await
+            }
+        })
+        .await;
+    assert_eq!(outcome.unwrap_err().code(), Code::Serialization);
+    assert_eq!(runs.load(SeqCst), 3);
+}
+
+async fn what_would_end_the_transaction_unseen_is_refused(db: Db) {
+    accounts(&db, 1).await;
+    let texts: &[&str] = match db.engine() {
+        Engine::Postgres => &["PREPARE TRANSACTION 'a'"],
+        Engine::MySql => &["ANALYZE TABLE accounts", "OPTIMIZE TABLE accounts", "XA END 'a'"],
+        Engine::Sqlite => &[],
+    };
+    for text in texts {
+        let error = db
+            .transaction(|tx| async move {
+                tx.query("UPDATE accounts SET balance = 5").execute().await?;
+                tx.query(*text).execute().await.map(drop)
+            })
+            .await
+            .unwrap_err();
+        assert_eq!(error.code(), Code::TxControl, "{text}: {error:?}");
+        assert_eq!(balance(&db).await, 1000, "{text}");
+    }
 }
