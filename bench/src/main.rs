@@ -27,7 +27,9 @@ async fn main() -> ExitCode {
     let cases = match (name.as_str(), part.as_deref()) {
         ("db", None) => db::run().await,
         ("pool", part) if part.is_none_or(|p| pool::PARTS.contains(&p)) => pool::run(part).await,
-        ("tx", part) if part.is_none_or(|p| tx::PARTS.contains(&p)) => tx::run(part).await,
+        ("tx", part) if part.is_none_or(|p| tx::PARTS.contains(&p)) => {
+            Box::pin(tx::run(part)).await
+        }
         (name, part) => {
             let part = part.map(|p| format!(" {p}")).unwrap_or_default();
             let (pools, transactions) = (pool::PARTS.join(", "), tx::PARTS.join(", "));

@@ -15,7 +15,7 @@ pub(crate) async fn run(part: Option<&str>) -> Vec<Case> {
     let mut cases = Vec::new();
     if wanted("overhead") {
         for engine in Engine::ALL {
-            cases.extend(overhead::run(engine).await);
+            cases.extend(Box::pin(overhead::run(engine)).await);
         }
     }
     if wanted("money") {

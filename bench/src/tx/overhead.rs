@@ -7,8 +7,8 @@ use crate::report::{Better, Case, median, micros};
 use crate::servers::{Engine, connect, fresh};
 
 /// Rounds in which the candidates take turns, so that a slow minute hits all alike.
-const ROUNDS: usize = 31;
-const PER_ROUND: usize = 200;
+const ROUNDS: usize = 21;
+const PER_ROUND: usize = 60;
 
 macro_rules! timed {
     ($work:expr) => {{

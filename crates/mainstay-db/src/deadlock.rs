@@ -171,7 +171,7 @@ pub(crate) fn parse_postgres(detail: &str) -> Told {
         let mut numbers =
             line.split(|c: char| !c.is_ascii_digit()).filter_map(|n| n.parse::<u64>().ok());
         let first = numbers.next();
-        sessions.extend(first.into_iter().chain(numbers.last()));
+        sessions.extend(first.into_iter().chain(numbers.next_back()));
     }
     sessions.sort_unstable();
     sessions.dedup();

@@ -141,6 +141,7 @@ pub(crate) struct Trails(Mutex<HashMap<u64, Weak<Trail>>>);
 
 impl Trails {
     /// A new one for `session`.
+    #[cfg(any(feature = "postgres", feature = "mysql", test))]
     pub(crate) fn of(&self, session: u64) -> Arc<Trail> {
         let trail = Arc::new(Trail::default());
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);

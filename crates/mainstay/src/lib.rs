@@ -47,12 +47,15 @@ pub use mainstay_core::rng;
 pub use mainstay_core::scope;
 pub use mainstay_core::{Code, Error, Place, Result, Retry};
 pub use mainstay_db as db;
-pub use mainstay_db::{Db, Engine, FromRow, Violation, ViolationKind};
+pub use mainstay_db::{
+    AdvisoryLock, Conflict, Db, Deadlock, Engine, FromRow, Isolation, Propagation, RetryPolicy,
+    Violation, ViolationKind, network_call,
+};
 pub use mainstay_pool as pool;
 pub use settings::{Database, Settings};
 
 /// What most files of a service want: `use mainstay::prelude::*`.
 pub mod prelude {
     pub use mainstay_core::{Code, Error, Result};
-    pub use mainstay_db::{Db, FromRow, SqlxResultExt};
+    pub use mainstay_db::{Db, FromRow, Isolation, Propagation, SqlxResultExt};
 }

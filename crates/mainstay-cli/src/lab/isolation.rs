@@ -204,7 +204,9 @@ async fn play(
     }
     for session in &mut sessions {
         let (come, all) = session.answers(END_MAX).await;
-        come.into_iter().for_each(|(number, answer)| answers[number] = answer);
+        for (number, answer) in come {
+            answers[number] = answer;
+        }
         if !all {
             return Err(Error::new(
                 mainstay_core::Code::LockTimeout,
@@ -230,7 +232,9 @@ async fn settles(
     let mut waits = 0;
     loop {
         let (come, all) = session.answers(waits_after).await;
-        come.into_iter().for_each(|(number, answer)| answers[number] = answer);
+        for (number, answer) in come {
+            answers[number] = answer;
+        }
         left = left.saturating_sub(waits_after);
         if all || left.is_zero() {
             return all;

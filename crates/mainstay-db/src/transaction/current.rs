@@ -57,7 +57,7 @@ pub(crate) fn is_inside(open: &Open) -> bool {
     let inside = |frame: &Frame| {
         let mut part = frame.open.savepoint.as_ref().map(|s| &s.parent);
         while let Some(parent) = part {
-            if std::ptr::eq(&**parent, open) {
+            if std::ptr::eq(Arc::as_ptr(parent), open) {
                 return true;
             }
             part = parent.savepoint.as_ref().map(|s| &s.parent);

@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use super::current::{self, Frame};
 use super::hooks::{Hook, When};
 use super::open::{Open, Whole, still_used};
-use super::{Plan, Until};
+use super::tx::{Plan, Until};
 use crate::connection::Activity;
 use crate::db::Db;
 use crate::deadline::scope_deadline;
@@ -101,7 +101,7 @@ impl Run {
         match outcome {
             Err(error) if error.rolls_back() => {
                 let again = self.retry_after(&error);
-                self.give_up(&error, again).await;
+                Box::pin(self.give_up(&error, again)).await;
                 (Err(error), again)
             }
             outcome => match self.finish().await {
@@ -124,7 +124,7 @@ impl Run {
         if !self.open.hooks.has_after() {
             return self.commit().await;
         }
-        let job = async move { self.commit().await };
+        let job = Box::pin(async move { self.commit().await });
         let job = match Scope::current() {
             Some(scope) => tokio::spawn(scope.run(job)),
             None => tokio::spawn(job),
@@ -167,12 +167,12 @@ impl Run {
         match &committed {
             Ok(()) => {
                 self.tell(true, Outcome::Done, None);
-                self.call_after(When::AfterCommit).await;
+                Box::pin(self.call_after(When::AfterCommit)).await;
             }
             Err(error) => {
                 self.tell(false, Outcome::Failed(error), again);
                 if error.code() != Code::TxAmbiguous {
-                    self.call_after(When::AfterRollback).await;
+                    Box::pin(self.call_after(When::AfterRollback)).await;
                 }
             }
         }
@@ -190,7 +190,7 @@ impl Run {
     }
 
     async fn commit_on(&self, mut lease: Lease<Driver>) -> Result<()> {
-        if let Err(error) = self.check_commit(&mut lease).await {
+        if let Err(error) = Box::pin(self.check_commit(&mut lease)).await {
             self.rollback(lease).await;
             return Err(error);
         }
