@@ -48,8 +48,8 @@ async fn hooks(engine: Engine) -> Vec<Case> {
         let work = db.transaction(|tx| {
             let (commit, rollback) = (Arc::clone(&counts), Arc::clone(&counts));
             async move {
-                tx.after_commit(|_| count(commit, 0)).await?;
-                tx.after_rollback(|_| count(rollback, 1)).await?;
+                tx.after_commit(move |_| count(&commit, 0)).await?;
+                tx.after_rollback(move |_| count(&rollback, 1)).await?;
                 tx.query("UPDATE counters SET n = n + 1").execute().await?;
                 match n {
                     n if n % 4 == 0 => Err(Error::user("no")),
@@ -87,7 +87,7 @@ async fn hooks(engine: Engine) -> Vec<Case> {
     ]
 }
 
-fn count(counters: Arc<[AtomicU64; 2]>, which: usize) -> Ready<Result<()>> {
+fn count(counters: &[AtomicU64; 2], which: usize) -> Ready<Result<()>> {
     counters[which].fetch_add(1, Relaxed);
     ready(Ok(()))
 }

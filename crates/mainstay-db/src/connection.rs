@@ -17,6 +17,7 @@ use crate::engine::Engine;
 use crate::error::{ends_transaction, from_driver, is_lock_timeout, leaves_connection_usable};
 use crate::row::Row;
 use crate::steps::{Step, Steps};
+use crate::text::Text;
 use crate::trail::Trail;
 use crate::transaction::Access;
 use crate::value::Arguments;
@@ -84,6 +85,10 @@ pub(crate) struct Reading<'c> {
     state: &'c mut State,
     /// SQLite says of a prepared statement that it is done before its result ends.
     owes_done: bool,
+    /// Its text is one statement, of SQLite's: when that is done, so is the result. To wait until the
+    /// driver's thread says so too would cost one more change of threads.
+    single: bool,
+    over: bool,
 }
 
 impl Connection {
@@ -158,14 +163,25 @@ impl Connection {
             #[cfg(feature = "mysql")]
             Raw::MySql(connection, _) => fetch!(connection, MySql),
         };
-        Reading { steps, state: &mut self.state, owes_done }
+        Reading { steps, state: &mut self.state, owes_done, single: false, over: false }
     }
 
-    /// Runs `sql`, unprepared, to its end: BEGIN, COMMIT, scripts. Returns the rows changed.
+    /// Runs `sql`, unprepared, to its end. Returns the rows changed.
     pub(crate) async fn run(&mut self, sql: impl SqlSafeStr) -> Result<u64, sqlx::Error> {
+        self.run_as(sql.into_sql_str(), false).await
+    }
+
+    /// As [`run`](Self::run), of a text that is one statement: BEGIN, COMMIT and the like.
+    async fn command(&mut self, sql: impl SqlSafeStr) -> Result<u64, sqlx::Error> {
+        let single = self.engine() == Engine::Sqlite;
+        self.run_as(sql.into_sql_str(), single).await
+    }
+
+    async fn run_as(&mut self, sql: SqlStr, single: bool) -> Result<u64, sqlx::Error> {
         let busy = Busy::new(self.activity.as_ref());
         let mut changed = 0;
-        let mut reading = self.send(sql.into_sql_str(), None, false);
+        let mut reading = self.send(sql, None, false);
+        reading.single = single;
         while let Some(step) = reading.next().await? {
             if let Step::Done { affected, .. } = step {
                 changed += affected;
@@ -208,7 +224,7 @@ impl Connection {
         self.state.lost_transaction = false;
         self.state.undo = None;
         let outcome = match sql {
-            Cow::Borrowed(sql) => self.run(sql).await,
+            Cow::Borrowed(sql) => self.command(sql).await,
             Cow::Owned(sql) => self.run(AssertSqlSafe(sql)).await,
         };
         // PostgreSQL may have begun before what came with it failed: then the pool makes sure.
@@ -223,13 +239,14 @@ impl Connection {
     /// Sets the savepoint of `depth`.
     pub(crate) async fn save(&mut self, depth: u32) -> Result<()> {
         let sql = format!("SAVEPOINT {SAVEPOINT}{depth}");
-        self.run(AssertSqlSafe(sql)).await.map(drop).map_err(|e| from_driver(e, Some("SAVEPOINT")))
+        let done = self.command(AssertSqlSafe(sql)).await;
+        done.map(drop).map_err(|e| from_driver(e, Some("SAVEPOINT")))
     }
 
     /// Keeps what was done since the savepoint of `depth`.
     pub(crate) async fn release(&mut self, depth: u32) -> Result<()> {
         let sql = format!("RELEASE SAVEPOINT {SAVEPOINT}{depth}");
-        self.run(AssertSqlSafe(sql)).await.map(drop).map_err(|e| from_driver(e, None))
+        self.command(AssertSqlSafe(sql)).await.map(drop).map_err(|e| from_driver(e, None))
     }
 
     /// Rolls back to the savepoint that is due, if any, and forgets it.
@@ -275,13 +292,13 @@ impl Connection {
 
     /// Where this fails, the transaction may still be open (SQLite): a rollback settles it.
     pub(crate) async fn commit(&mut self) -> Result<(), sqlx::Error> {
-        self.run("COMMIT").await?;
+        self.command("COMMIT").await?;
         self.open_transaction(false);
         Ok(())
     }
 
     pub(crate) async fn rollback(&mut self) -> Result<()> {
-        match self.run("ROLLBACK").await {
+        match self.command("ROLLBACK").await {
             Err(error) if !is_no_transaction(&error) => Err(from_driver(error, Some("ROLLBACK"))),
             _ => {
                 self.open_transaction(false);
@@ -356,12 +373,25 @@ impl Drop for Busy {
 }
 
 impl Reading<'_> {
+    /// Says that `text` is what was sent.
+    pub(crate) fn of(mut self, text: &Text, engine: Engine) -> Self {
+        self.single = text.is_single && engine == Engine::Sqlite;
+        self
+    }
+
     /// The next step; `None` at the end. Not to be called again after the end or an error.
     pub(crate) async fn next(&mut self) -> Result<Option<Step>, sqlx::Error> {
+        if self.over {
+            self.state.note(Ok(false));
+            return Ok(None);
+        }
         self.state.activity = Activity::Waiting;
         let mut step = self.steps.next().await.transpose();
         match &step {
-            Ok(Some(Step::Done { .. })) => self.owes_done = false,
+            Ok(Some(Step::Done { .. })) => {
+                self.owes_done = false;
+                self.over = self.single;
+            }
             // The driver's thread is gone: it panics on a table that was changed under it.
             Ok(None) if self.owes_done => step = Err(sqlx::Error::WorkerCrashed),
             _ => {}

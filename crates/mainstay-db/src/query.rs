@@ -218,7 +218,8 @@ impl<'d> Query<'d> {
             let keep = text.keep && !hold.is_pooled();
             let mut failed = None;
             {
-                let mut reading = hold.send(driver_sql, (!plain).then_some(arguments), keep);
+                let reading = hold.send(driver_sql, (!plain).then_some(arguments), keep);
+                let mut reading = reading.of(&text, db.engine());
                 loop {
                     ran.resumes();
                     let next = async { reading.next().await.map_err(|e| from_driver(e, Some(sql.as_str()))) };
@@ -279,7 +280,8 @@ impl<'d> Query<'d> {
             let mut enclosed = false;
             let outcome = db.in_time(deadline, async {
                 enclosed = hold.enclose(db, !plain).await?;
-                let mut reading = hold.send(driver_sql, (!plain).then_some(arguments), keep);
+                let reading = hold.send(driver_sql, (!plain).then_some(arguments), keep);
+                let mut reading = reading.of(&text, db.engine());
                 read(&mut reading, &mut record, sql.as_str(), told(db, &text), on).await
             });
             let outcome = outcome.await;

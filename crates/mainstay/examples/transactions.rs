@@ -20,8 +20,11 @@ async fn order(db: &Db, sku: &'static str, gift: &'static str) -> Result<()> {
                 println!("  without {gift}: {error}");
             }
             // Never for an order that was rolled back, and once for one that was run again.
-            tx.after_commit(move |_| async move { Ok(println!("  mail: {sku} is on its way")) })
-                .await
+            tx.after_commit(move |_| async move {
+                println!("  mail: {sku} is on its way");
+                Ok(())
+            })
+            .await
         })
         .await
 }

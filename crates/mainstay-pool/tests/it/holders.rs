@@ -211,3 +211,31 @@ fn regex(report: &str) -> String {
     }
     out
 }
+
+/// One that is used again and again is none, and one without a transaction is at most a leak.
+#[tokio::test]
+async fn a_transaction_that_lies_idle_is_told_once() {
+    let limits = Options {
+        leak_after: None,
+        transaction_idle_after: Some(Duration::from_millis(100)),
+        ..options(3)
+    };
+    let (pool, told) = watched(&Fake::default(), limits);
+    let plain = pool.acquire().await.unwrap();
+    let lease = pool.acquire().await.unwrap();
+    let activity = lease.activity.clone().unwrap();
+    activity.in_transaction(true);
+    for _ in 0..20 {
+        activity.begins(What::Static("UPDATE stock"));
+        activity.ends();
+        tokio::time::sleep(Duration::from_millis(15)).await;
+    }
+    assert!(told.of(HoldKind::IdleInTransaction).is_empty());
+    until("it is told", || told.of(HoldKind::IdleInTransaction).len() == 1).await;
+    let report = told.of(HoldKind::IdleInTransaction).remove(0);
+    assert!(report.starts_with("error[TX-011]"), "{report}");
+    assert!(report.contains("last: UPDATE stock"), "{report}");
+    tokio::time::sleep(Duration::from_millis(250)).await;
+    assert_eq!(told.of(HoldKind::IdleInTransaction).len(), 1, "once");
+    drop((plain, lease));
+}
