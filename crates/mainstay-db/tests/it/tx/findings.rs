@@ -21,7 +21,10 @@ mod bounded {
 }
 
 #[derive(Clone, Default)]
-struct Told(Arc<Mutex<Vec<(Option<FindingKind>, String)>>>);
+struct Told(Arc<Mutex<Vec<Seen>>>);
+
+/// A finding's kind, or none for a transaction that lay idle, and its report.
+type Seen = (Option<FindingKind>, String);
 
 impl Subscriber for Told {
     fn finding(&self, event: &Finding<'_>) {
@@ -36,7 +39,7 @@ impl Subscriber for Told {
 }
 
 impl Told {
-    fn all(&self) -> Vec<(Option<FindingKind>, String)> {
+    fn all(&self) -> Vec<Seen> {
         self.0.lock().unwrap().clone()
     }
 }
@@ -88,7 +91,12 @@ async fn a_network_call_inside_a_transaction_is_a_finding(db: Db) {
     // A part that goes without the transaction keeps its locks waiting all the same.
     db.transaction(|tx| async move {
         let without = tx.tx().propagation(Propagation::NotSupported);
-        without.run(|_| async { Ok(network_call("POST payments")) }).await
+        without
+            .run(|_| async {
+                network_call("POST payments");
+                Ok(())
+            })
+            .await
     })
     .await
     .unwrap();

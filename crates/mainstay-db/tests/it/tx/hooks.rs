@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use mainstay_core::clock::Clock;
 use mainstay_core::observe::{Finding, FindingKind, Subscriber};
 use mainstay_core::scope::{Kind, Scope};
 use mainstay_db::{Code, Db, Error, Propagation, Result};
@@ -333,6 +334,11 @@ async fn a_hook_of_a_savepoint_may_use_the_pool(db: Db) {
     assert_eq!(balance(&db).await, 1012);
 }
 
+/// A hook that asks for itself again, for ever.
+fn again(tx: Db) -> futures_util::future::BoxFuture<'static, Result<()>> {
+    Box::pin(async move { tx.before_commit(again).await })
+}
+
 async fn a_timeout_covers_what_is_called_before_the_commit(db: Db) {
     accounts(&db, 1).await;
     let hangs = db.tx().timeout(Duration::from_millis(150)).run(|tx| async move {
@@ -340,10 +346,6 @@ async fn a_timeout_covers_what_is_called_before_the_commit(db: Db) {
         tx.before_commit(|_| std::future::pending()).await
     });
     assert_eq!(hangs.await.unwrap_err().code(), Code::Deadline);
-    /// Asks for itself again, for ever.
-    fn again(tx: Db) -> futures_util::future::BoxFuture<'static, Result<()>> {
-        Box::pin(async move { tx.before_commit(again).await })
-    }
     let endless: Result<()> =
         db.transaction(|tx| async move { tx.before_commit(again).await }).await;
     assert_eq!(endless.unwrap_err().code(), Code::TxHook);
@@ -354,7 +356,7 @@ async fn a_timeout_covers_what_is_called_before_the_commit(db: Db) {
 async fn hooks_have_the_scope_without_its_deadline(db: Db) {
     accounts(&db, 1).await;
     let log = Log::default();
-    let until = std::time::Instant::now() + Duration::from_millis(80);
+    let until = Clock::system().now() + Duration::from_millis(80);
     let scope = Scope::new(Kind::Request, "POST /pay").with_deadline(until);
     let hooks = log.clone();
     let late = scope.run(db.transaction(|tx| {
@@ -385,8 +387,9 @@ async fn what_is_not_called_is_dropped(db: Db) {
                 let kept = Arc::clone(&kept);
                 async move {
                     let (a, b) = ((tx.clone(), Arc::clone(&kept)), (tx.clone(), kept));
-                    tx.after_commit(|_| async move { Ok(drop(a)) }).await?;
-                    tx.after_rollback(|_| async move { Ok(drop(b)) }).await?;
+                    let called = |_: (Db, Arc<()>)| futures_util::future::ready(Ok(()));
+                    tx.after_commit(move |_| called(a)).await?;
+                    tx.after_rollback(move |_| called(b)).await?;
                     if commits { Ok(()) } else { Err(Error::user("no")) }
                 }
             })

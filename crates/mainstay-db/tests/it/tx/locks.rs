@@ -2,8 +2,9 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use mainstay_core::clock::Clock;
 use mainstay_db::{AdvisoryLock, Code, Conflict, Db, Engine, Isolation, Result};
 
 use crate::support::{accounts, all_back, behind_pooler, on_every_engine};
@@ -251,7 +252,7 @@ async fn a_wait_for_a_lock_has_an_end(db: Db) {
         return;
     }
     let _held = db.advisory_lock("leader").acquire().await.unwrap();
-    let begun = Instant::now();
+    let begun = Clock::system().now();
     let request = db.advisory_lock("leader").timeout(Duration::from_millis(200));
     let error = request.acquire().await.unwrap_err();
     assert_eq!(error.code(), Code::LockBusy);
@@ -259,7 +260,7 @@ async fn a_wait_for_a_lock_has_an_end(db: Db) {
         error.report().contains("`leader`") && error.report().contains("locks.rs:"),
         "{error:?}"
     );
-    assert!(begun.elapsed() >= Duration::from_millis(190));
+    assert!((Clock::system().now() - begun) >= Duration::from_millis(190));
     let error = db
         .transaction(|tx| async move {
             let request = tx.advisory_lock("leader").timeout(Duration::from_millis(200));
@@ -374,9 +375,12 @@ async fn those_who_wait_for_a_lock_leave_the_pool_to_others(db: Db, url: String)
         })
         .collect();
     tokio::time::sleep(Duration::from_millis(100)).await;
-    let begun = Instant::now();
+    let begun = Clock::system().now();
     db.query("SELECT 1").execute().await.unwrap();
-    assert!(begun.elapsed() < Duration::from_secs(4), "it got a connection at once");
+    assert!(
+        (Clock::system().now() - begun) < Duration::from_secs(4),
+        "it got a connection at once"
+    );
     lock.release().await.unwrap();
     for task in waiting {
         task.await.unwrap();

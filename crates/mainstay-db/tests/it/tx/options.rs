@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use mainstay_core::clock::Clock;
 use mainstay_core::observe::{Outcome, Subscriber, Transaction};
 use mainstay_core::scope::{Kind, Scope};
 use mainstay_db::{Code, Db, Engine, Error, Isolation, Propagation, Result, RetryPolicy};
@@ -227,7 +228,7 @@ async fn a_deadline_that_passed_forbids_the_commit(db: Db) {
     });
     assert_eq!(late.await.unwrap_err().code(), Code::Deadline);
     let scope = Scope::new(Kind::Request, "POST /pay")
-        .with_deadline(Instant::now() + Duration::from_millis(100));
+        .with_deadline(Clock::system().now() + Duration::from_millis(100));
     let late = scope.run(db.transaction(|tx| async move {
         tx.query("UPDATE accounts SET balance = 5").execute().await?;
         tokio::time::sleep(Duration::from_millis(200)).await;
@@ -286,7 +287,7 @@ async fn attempts_end_with_the_deadline(db: Db) {
     let policy =
         RetryPolicy::attempts(1000).backoff(Duration::from_millis(20), Duration::from_millis(20));
     let limit = Duration::from_millis(150);
-    let begun = Instant::now();
+    let begun = Clock::system().now();
     let outcome: Result<()> = db
         .tx()
         .retry(policy)
@@ -299,7 +300,7 @@ async fn attempts_end_with_the_deadline(db: Db) {
     let code = outcome.unwrap_err().code();
     assert!(matches!(code, Code::Serialization | Code::Deadline), "{code}");
     let runs = runs.load(SeqCst);
-    assert!((2..900).contains(&runs), "{runs} runs in {:?}", begun.elapsed());
+    assert!((2..900).contains(&runs), "{runs} runs in {:?}", (Clock::system().now() - begun));
 }
 
 async fn an_error_may_commit_anyway(db: Db) {
@@ -375,9 +376,12 @@ fn new_inside(db: &Db) -> impl Future<Output = Result<()>> + Send + use<> {
 async fn requires_new_that_could_never_be_had_is_refused_at_once(_: Db, url: String) {
     let db = of_two(&url, 2).await;
     accounts(&db, 1).await;
-    let begun = Instant::now();
+    let begun = Clock::system().now();
     let both = futures_util::future::join(new_inside(&db), new_inside(&db)).await;
-    assert!(begun.elapsed() < Duration::from_secs(10), "nobody waited for a timeout");
+    assert!(
+        (Clock::system().now() - begun) < Duration::from_secs(10),
+        "nobody waited for a timeout"
+    );
     let failed: Vec<Error> = [both.0, both.1].into_iter().filter_map(Result::err).collect();
     // SQLite has one writer, so no second transaction can ever write beside the first.
     let refused = if db.engine() == Engine::Sqlite { 2 } else { 1 };
@@ -388,9 +392,9 @@ async fn requires_new_that_could_never_be_had_is_refused_at_once(_: Db, url: Str
     }
     db.close(Duration::from_secs(5)).await.unwrap();
     let db = of_two(&url, 1).await;
-    let begun = Instant::now();
+    let begun = Clock::system().now();
     let error = new_inside(&db).await.unwrap_err();
-    assert!(begun.elapsed() < Duration::from_secs(10));
+    assert!((Clock::system().now() - begun) < Duration::from_secs(10));
     assert_eq!(error.code(), Code::PoolDeadlock);
     assert!(error.report().contains("has one connection"), "{error:?}");
     db.close(Duration::from_secs(5)).await.unwrap();

@@ -92,7 +92,9 @@ async fn every_propagation_with_every_ending_is_as_the_guide_says(db: Db) {
     for inside in [false, true] {
         let on = if inside { "a transaction's handle" } else { "the pool's handle" };
         table += &format!("\n| on {on}: the part |");
-        ENDINGS.iter().for_each(|(_, name)| table += &format!(" {name} |"));
+        for (_, name) in ENDINGS {
+            table += &format!(" {name} |");
+        }
         table += "\n|---|---|---|---|---|---|\n";
         for propagation in Propagation::ALL {
             table += &format!("| {} |", propagation.as_str());

@@ -19,9 +19,9 @@ impl Subscriber for Attempts {
     }
 }
 
-async fn called(count: Arc<AtomicU32>) -> Result<()> {
+fn called(count: &AtomicU32) -> futures_util::future::Ready<Result<()>> {
     count.fetch_add(1, SeqCst);
-    Ok(())
+    futures_util::future::ready(Ok(()))
 }
 
 async fn lost_answer(engine: Engine) {
@@ -38,8 +38,8 @@ async fn lost_answer(engine: Engine) {
         let (network, hooks) = (Arc::clone(&network), Arc::clone(&hooks));
         async move {
             let again = Arc::clone(&hooks);
-            tx.after_commit(|_| called(again)).await?;
-            tx.after_rollback(|_| called(hooks)).await?;
+            tx.after_commit(move |_| called(&again)).await?;
+            tx.after_rollback(move |_| called(&hooks)).await?;
             tx.query("UPDATE accounts SET balance = balance + 1").execute().await?;
             network.set(Weather::Unanswered);
             Ok(())
@@ -95,7 +95,7 @@ async fn dropped_commit(engine: Engine) {
         let calls = Arc::clone(&calls);
         let network = &proxy;
         async move {
-            tx.after_rollback(|_| called(calls)).await?;
+            tx.after_rollback(move |_| called(&calls)).await?;
             tx.query("UPDATE accounts SET balance = balance + 1").execute().await?;
             network.set(Weather::Unanswered);
             Ok(())
