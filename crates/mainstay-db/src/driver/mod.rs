@@ -126,6 +126,7 @@ impl Driver {
     }
 
     /// The last statements of its connections, by the server's number of their sessions.
+    #[allow(clippy::unnecessary_wraps, reason = "SQLite has none")]
     pub(crate) fn trails(&self) -> Option<&Trails> {
         match self {
             #[cfg(feature = "sqlite")]

@@ -24,6 +24,7 @@ pub use isolation::Isolation;
 pub(crate) use open::{Open, Turn, ended};
 pub use propagation::Propagation;
 pub use retry::RetryPolicy;
+#[cfg(any(feature = "sqlite", feature = "mysql"))]
 pub(crate) use run::Run;
 pub(crate) use tx::Plan;
 pub use tx::Tx;

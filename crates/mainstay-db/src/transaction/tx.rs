@@ -133,6 +133,7 @@ impl<'d> Tx<'d> {
     }
 }
 
+#[cfg(any(feature = "sqlite", feature = "mysql"))]
 impl Plan {
     /// For what can't be run again.
     pub(crate) fn once() -> Self {
