@@ -1,6 +1,7 @@
 //! A deadlock's report names both sides.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use mainstay_core::observe::{Outcome, Statement, Subscriber};
 use mainstay_db::{Code, Db, Deadlock, Engine, Error, Result, RetryPolicy};
@@ -65,11 +66,21 @@ async fn a_deadlock_names_both_sides(db: Db) {
     }
     accounts(&db, 2).await;
     let pooled = behind_pooler(&db).await;
-    let (a, b) = deadlock(&db, RetryPolicy::none()).await;
-    let failed: Vec<Error> = [a, b].into_iter().filter_map(Result::err).collect();
-    assert_eq!(failed.len(), 1, "one is the victim");
-    check(db.engine(), pooled, &failed[0]);
+    for left in (0..TRIES).rev() {
+        let (a, b) = deadlock(&db, RetryPolicy::none()).await;
+        let failed: Vec<Error> = [a, b].into_iter().filter_map(Result::err).collect();
+        assert_eq!(failed.len(), 1, "one is the victim");
+        let sides = failed[0].detail::<Deadlock>().map_or(0, |found| found.sides.len());
+        if sides == 2 || left == 0 || pooled {
+            return check(db.engine(), pooled, &failed[0]);
+        }
+        tokio::time::sleep(Duration::from_millis(1100)).await;
+    }
 }
+
+/// InnoDB tells of the server's latest deadlock alone, which may be another test's by then; and it is
+/// asked once a second at most.
+const TRIES: u32 = 8;
 
 #[derive(Clone, Default)]
 struct Failures(Arc<Mutex<Vec<String>>>);
@@ -90,11 +101,18 @@ async fn a_deadlock_that_is_retried_is_told_too(db: Db) {
     accounts(&db, 2).await;
     let failures = Failures::default();
     db.observer().subscribe(failures.clone());
-    let (a, b) = deadlock(&db, RetryPolicy::default()).await;
-    a.unwrap();
-    b.unwrap();
-    let all = failures.0.lock().unwrap().clone();
-    assert_eq!(all.len(), 1, "{all:?}");
+    let mut all = Vec::new();
+    for _ in 0..TRIES {
+        let (a, b) = deadlock(&db, RetryPolicy::default()).await;
+        a.unwrap();
+        b.unwrap();
+        all = std::mem::take(&mut *failures.0.lock().unwrap());
+        assert_eq!(all.len(), 1, "{all:?}");
+        if all[0].contains("the other, a transaction") {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(1100)).await;
+    }
     assert!(
         all[0].contains("DB-031") && all[0].contains("the other, a transaction begun at"),
         "{}",

@@ -228,10 +228,10 @@ async fn a_deadline_that_passed_forbids_the_commit(db: Db) {
     });
     assert_eq!(late.await.unwrap_err().code(), Code::Deadline);
     let scope = Scope::new(Kind::Request, "POST /pay")
-        .with_deadline(Clock::system().now() + Duration::from_millis(100));
+        .with_deadline(Clock::system().now() + Duration::from_millis(500));
     let late = scope.run(db.transaction(|tx| async move {
         tx.query("UPDATE accounts SET balance = 5").execute().await?;
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        tokio::time::sleep(Duration::from_millis(600)).await;
         Ok(())
     }));
     let error = late.await.unwrap_err();

@@ -101,7 +101,7 @@ async fn dropped_commit(engine: Engine) {
             Ok(())
         }
     });
-    assert!(tokio::time::timeout(Duration::from_millis(300), work).await.is_err());
+    assert!(tokio::time::timeout(Duration::from_millis(1500), work).await.is_err());
     proxy.set(Weather::Down);
     tokio::time::sleep(Duration::from_millis(100)).await;
     let balance: i64 = direct.query("SELECT balance FROM accounts").scalar().await.unwrap();
