@@ -119,9 +119,8 @@ impl Connection {
             (true, _) => Condition::Broken,
             // The driver loses its place in MySQL's protocol when a future is dropped half-way. Of
             // one behind a pooler nobody knows which process to have give up.
-            (_, Activity::Waiting) if self.engine() == Engine::MySql || self.is_pooled() => {
-                Condition::Broken
-            }
+            (_, Activity::Waiting) if self.engine() == Engine::MySql => Condition::Broken,
+            (_, Activity::Waiting | Activity::Rows) if self.is_pooled() => Condition::Broken,
             (_, Activity::Waiting | Activity::Rows) => Condition::Dirty,
             // What was set on the session is the next one's surprise.
             (_, Activity::Idle) if self.state.spent => Condition::Spent,
