@@ -15,9 +15,9 @@ const SECONDS_PER_ROUND: u64 = 2;
 const ROUNDS: usize = 5;
 
 /// Two different accounts, lower key first, and which of them gives.
-fn pair(worker: i64, n: i64) -> (i64, i64, i64) {
-    let a = (worker * 7919 + n * 104_729) % ACCOUNTS;
-    let b = (a + 1 + (n * 31) % (ACCOUNTS - 1)) % ACCOUNTS;
+pub(crate) fn pair(accounts: i64, worker: i64, n: i64) -> (i64, i64, i64) {
+    let a = (worker * 7919 + n * 104_729) % accounts;
+    let b = (a + 1 + (n * 31) % (accounts - 1)) % accounts;
     (a.min(b), a.max(b), if n % 2 == 0 { 1 } else { -1 })
 }
 
@@ -55,7 +55,7 @@ macro_rules! with_pool {
             move |worker, n| {
                 let pool = pool.clone();
                 async move {
-                    let (low, high, sign) = pair(worker, n);
+                    let (low, high, sign) = pair(ACCOUNTS, worker, n);
                     let mut tx = pool.begin_with($begin).await.expect("begun");
                     for (id, cents) in [(low, sign), (high, -sign)] {
                         sqlx::query($sql).bind(cents).bind(id).execute(&mut *tx).await.expect("moved");
@@ -73,7 +73,7 @@ async fn ours(db: &Db) -> f64 {
         move |worker, n| {
             let db = db.clone();
             async move {
-                let (low, high, sign) = pair(worker, n);
+                let (low, high, sign) = pair(ACCOUNTS, worker, n);
                 db.transaction(|tx| async move {
                     for (id, cents) in [(low, sign), (high, -sign)] {
                         tx.query("UPDATE accounts SET balance = balance + $1 WHERE id = $2")

@@ -13,6 +13,7 @@ use mainstay::{Db, Retry};
 
 use crate::report::{Better, Case, median};
 use crate::servers::{Engine, Fresh, connect, fresh};
+use crate::transfers::pair;
 
 const WORKERS: i64 = 32;
 const ACCOUNTS: i64 = 200;
@@ -20,13 +21,6 @@ const SECONDS_PER_ROUND: u64 = 3;
 const ROUNDS: usize = 5;
 /// A hand-written loop gives up after as many.
 const ATTEMPTS: u32 = 20;
-
-/// Two different accounts, lower key first, and which of them gives.
-fn pair(worker: i64, n: i64) -> (i64, i64, i64) {
-    let a = (worker * 7919 + n * 104_729) % ACCOUNTS;
-    let b = (a + 1 + (n * 31) % (ACCOUNTS - 1)) % ACCOUNTS;
-    (a.min(b), a.max(b), if n % 2 == 0 { 1 } else { -1 })
-}
 
 #[derive(Clone, Default)]
 struct Counts {
@@ -79,7 +73,7 @@ const MOVE: &str = "UPDATE accounts SET balance = balance + $1 WHERE id = $2";
 async fn ours(db: &Db, level: Isolation, counts: &Counts) -> f64 {
     let policy = RetryPolicy::attempts(ATTEMPTS);
     round(|worker, n| async move {
-        let (low, high, sign) = pair(worker, n);
+        let (low, high, sign) = pair(ACCOUNTS, worker, n);
         let moved = db.tx().isolation(level).retry(policy).run(|tx| async move {
             for (id, cents) in [(low, sign), (high, -sign)] {
                 let _: i64 = tx.query(READ).bind(id).scalar().await?;
@@ -103,7 +97,7 @@ macro_rules! theirs {
     ($pool:expr, $begin:literal, $read:literal, $move:literal, $counts:expr, $again:expr) => {{
         let (pool, counts) = (&$pool, $counts);
         round(|worker, n| async move {
-            let (low, high, sign) = pair(worker, n);
+            let (low, high, sign) = pair(ACCOUNTS, worker, n);
             for _ in 0..ATTEMPTS {
                 let moved = async {
                     let mut tx = pool.begin_with($begin).await?;

@@ -105,7 +105,9 @@ impl Hold {
             activity.begins(sql.to_what());
         }
         let transaction = db.transaction.as_ref().map(|t| (t.whole.id, t.whole.place));
-        let step = self.trail.as_ref().map(|trail| {
+        // A read by itself keeps no lock that anybody could wait for.
+        let locks = transaction.is_some() || !text.only_reads;
+        let step = self.trail.as_ref().filter(|_| locks).map(|trail| {
             let now = db.shared.clock.now();
             trail.begin(sql, place, transaction, now)
         });

@@ -181,7 +181,7 @@ async fn play(
     table: &Table<'_>,
 ) -> Result<(Seen, bool)> {
     let mut sessions: Vec<Session> =
-        (0..3).map(|_| Session::begin(db, Some(level), table.name())).collect();
+        (0..3).map(|_| Session::begin(db, level, table.name())).collect();
     let mut answers = vec![Answer::Skipped; scenario.steps.len()];
     let mut waited = false;
     let mut waiting = [false; 3];

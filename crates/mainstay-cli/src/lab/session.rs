@@ -40,7 +40,7 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    pub(crate) fn begin(db: &Db, level: Option<Isolation>, table: &str) -> Self {
+    pub(crate) fn begin(db: &Db, level: Isolation, table: &str) -> Self {
         let (orders, received) = mpsc::channel(STEPS_MAX);
         let (db, table) = (db.clone(), table.to_owned());
         let server = Arc::new(Mutex::new(None));
@@ -50,10 +50,7 @@ impl Session {
             let last = Mutex::new(None);
             let first = received.lock().await.recv().await;
             let first = Mutex::new(first);
-            let mut tx = db.tx().retry(RetryPolicy::none());
-            if let Some(level) = level {
-                tx = tx.isolation(level);
-            }
+            let tx = db.tx().retry(RetryPolicy::none()).isolation(level);
             let outcome = tx
                 .run(|tx| {
                     let (first, received, last) = (&first, &received, &last);

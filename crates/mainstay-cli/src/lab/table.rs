@@ -58,10 +58,31 @@ pub(crate) async fn sweep(db: &Db) -> Result<()> {
             "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name LIKE $1"
         }
     };
-    let ours = format!("mainstay_lab_{}_%", std::process::id());
-    let left: Vec<(String,)> = db.query(sql).bind(ours).all().await?;
-    for (name,) in left {
+    let left: Vec<(String,)> = db.query(sql).bind("mainstay_lab_%").all().await?;
+    // LIKE takes `_` for any character: what is another process's is told apart here.
+    let ours = format!("mainstay_lab_{}_", std::process::id());
+    for (name,) in left.into_iter().filter(|(name,)| name.starts_with(&ours)) {
         db.query(AssertSqlSafe(format!("DROP TABLE {name}"))).execute().await?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn only_what_this_process_has_made_is_swept() {
+        let db = Db::connect("sqlite::memory:").await.unwrap();
+        let process = std::process::id();
+        let others = format!("mainstay_lab_{process}7_0");
+        for name in [format!("mainstay_lab_{process}_999"), others.clone()] {
+            let create = format!("CREATE TABLE {name} (id BIGINT)");
+            db.query(AssertSqlSafe(create)).execute().await.unwrap();
+        }
+        sweep(&db).await.unwrap();
+        let left = "SELECT name FROM sqlite_schema WHERE type = 'table'";
+        let left: Vec<(String,)> = db.query(left).all().await.unwrap();
+        assert_eq!(left, [(others,)]);
+    }
 }
