@@ -4,12 +4,13 @@
 
 mod explain;
 pub mod lab;
+pub mod migrate;
 mod target;
 
 use clap::{Parser, Subcommand};
 use mainstay_core::Result;
 
-/// Shows live what a database really does, and explains Mainstay's error codes.
+/// Migrates databases, shows live what one really does, and explains Mainstay's error codes.
 #[derive(Debug, Parser)]
 #[command(name = "mainstay", version)]
 pub struct Call {
@@ -27,6 +28,8 @@ enum Command {
     /// Shows a database's behaviour live, in tables of its own that are dropped at the end
     #[command(subcommand)]
     Lab(lab::Lab),
+    /// Applies, shows, checks and takes back schema migrations
+    Migrate(migrate::Migrate),
 }
 
 /// Runs the command. Errors: what it met, with code and fix.
@@ -34,5 +37,6 @@ pub async fn run(call: Call) -> Result<()> {
     match call.command {
         Command::Explain { code } => explain::run(code.as_deref()),
         Command::Lab(lab) => lab::run(lab).await,
+        Command::Migrate(call) => migrate::run(call).await,
     }
 }

@@ -104,6 +104,11 @@ impl Db {
         self.shared.engine
     }
 
+    /// Whether the server is MariaDB, whose SQL differs from MySQL's in places.
+    pub fn is_mariadb(&self) -> bool {
+        self.shared.driver().is_mariadb()
+    }
+
     /// What it is connected to, such as `PostgreSQL at 127.0.0.1:5432`, without user and password.
     pub fn place(&self) -> String {
         self.shared.driver().place()

@@ -24,7 +24,7 @@ impl Engine {
     }
 
     /// A `name` quoted as an identifier.
-    pub(crate) fn quote(self, name: &str) -> String {
+    pub fn quote(self, name: &str) -> String {
         match self {
             Engine::MySql => format!("`{}`", name.replace('`', "``")),
             Engine::Sqlite | Engine::Postgres => format!("\"{}\"", name.replace('"', "\"\"")),

@@ -139,6 +139,8 @@ codes! {
     Unsupported = "DB-016", Program, Never, fix "ask only for what the engine has";
     /// The handle is of another engine.
     WrongEngine = "DB-017", Program, Never, fix "ask db.engine() first, or write it with db.query()";
+    /// A table, column, index or the like of that name exists already.
+    Exists = "DB-018", Program, Never, fix "use another name, drop what is there, or write IF NOT EXISTS";
 
     /// The server refused the user or the password.
     Auth = "DB-020", Configuration, Never, fix "correct the user and password in the database URL";
@@ -224,6 +226,210 @@ codes! {
     /// A row was to be locked outside a transaction, where the lock would end with the statement.
     LockOutside = "LOCK-004", Program, Never,
         fix "lock rows with the handle of a transaction, and change them in the same one";
+
+    /// A file among the migrations can't be used: its name, its encoding, or another of the same
+    /// version.
+    MigrationFile = "MIG-001", Configuration, Never, fix "rename or correct the file named";
+    /// A migration that was applied is no longer what it was: its file was edited or renamed.
+    MigrationChanged = "MIG-002", Program, Never,
+        fix "put the file back as it was and write the change as a new migration; mainstay migrate repair accepts it as it is";
+    /// A migration that was applied has no file any more.
+    MigrationMissing = "MIG-003", Program, Never,
+        fix "bring the file back, or mark it as deleted with mainstay migrate repair";
+    /// The database has migrations that this program does not know: a newer one was here.
+    MigrationFuture = "MIG-004", Operation, Never,
+        fix "run the newer program, or undo its migrations with it first";
+    /// A statement of a migration failed.
+    MigrationFailed = "MIG-005", Program, Never,
+        fix "correct the statement and run it again: it goes on where it stopped";
+    /// An earlier run left a migration half-way, and its file has changed in what was done already.
+    MigrationHalf = "MIG-006", Operation, Never,
+        fix "undo by hand what was done and run mainstay migrate repair, or put the done statements back as they were";
+    /// The migrations' lock was not had in time: another process migrates.
+    MigrationLock = "MIG-007", Operation, Later, fix "wait until the other process is done";
+    /// A placeholder has no value.
+    MigrationPlaceholder = "MIG-008", Configuration, Never,
+        fix "give it a value with --placeholder NAME=VALUE or migrate.placeholders, or turn replacement off in the file's .conf";
+    /// A pending migration has a lower version than one that was applied.
+    MigrationOutOfOrder = "MIG-009", Program, Never,
+        fix "give it a higher version, or allow it with --out-of-order";
+    /// The database has tables, and no history of migrations.
+    MigrationNotEmpty = "MIG-010", Configuration, Never,
+        fix "mainstay migrate baseline says what is there already; mainstay migrate takeover reads another tool's history";
+    /// The service was told not to start while migrations are pending.
+    MigrationPending = "MIG-011", Operation, Never, fix "run mainstay migrate up";
+    /// A migration can't be undone.
+    MigrationUndo = "MIG-012", Program, Never, fix "write an undo file, U<version>__<description>.sql";
+    /// A file can't be cut into statements.
+    MigrationSplit = "MIG-013", Program, Never, fix "close what is open at the place named";
+    /// A Liquibase changelog can't be read.
+    MigrationChangelog = "MIG-014", Program, Never, fix "correct the changelog at the place named";
+    /// A precondition of a changelog does not hold.
+    MigrationPrecondition = "MIG-015", Operation, Never,
+        fix "bring the database to where the precondition holds, or give it another onFail";
+    /// The history is not one that can be gone on with.
+    MigrationHistory = "MIG-016", Operation, Never, fix "look at the history's table";
+    /// A change can't be made in steps, or its declaration is wrong.
+    ExpandPlan = "MIG-017", Program, Never, fix "correct the declaration at the place named";
+    /// A step's turn has not come: an earlier one is not done, or was not confirmed.
+    ExpandOrder = "MIG-018", Operation, Never, fix "do the steps in their order; mainstay migrate expand status shows them";
+    /// The data do not allow the step, such as a NULL where none may be.
+    ExpandData = "MIG-019", Operation, Never, fix "correct the rows named, and run the step again";
+    /// A lint finding is to be suppressed, but not in the way that counts.
+    LintAllow = "LINT-000", Program, Never,
+        fix "write -- mainstay:allow CODE reason, directly above the statement";
+    // LINT CODES BEGIN
+    /// An index is built while writers are locked out.
+    LintIndexNotConcurrent = "LINT-001", Program, Never,
+        fix "CREATE INDEX CONCURRENTLY, outside a transaction";
+    /// An index is dropped while readers and writers are locked out.
+    LintIndexDropNotConcurrent = "LINT-002", Program, Never,
+        fix "DROP INDEX CONCURRENTLY, outside a transaction";
+    /// A statement that can't run in a transaction stands in a file that runs in one.
+    LintNotInTransaction = "LINT-003", Program, Never,
+        fix "move it to a file of its own that runs outside a transaction";
+    /// A concurrent build would leave, skip or run into an invalid index.
+    LintIndexLeftover = "LINT-004", Program, Never,
+        fix "DROP INDEX CONCURRENTLY IF EXISTS before CREATE INDEX CONCURRENTLY";
+    /// A new column's default is another for each row, so that the table is rewritten under its lock.
+    LintVolatileDefault = "LINT-005", Program, Never,
+        fix "add the column without the default, set the default, and fill old rows in batches";
+    /// A new column's default rewrites the table, on a server before PostgreSQL 11.
+    LintDefaultRewrite = "LINT-006", Program, Never,
+        fix "add the column without the default, set the default, and fill old rows in batches";
+    /// A new identity, serial or stored column rewrites the table under its lock.
+    LintColumnRewrite = "LINT-007", Program, Never, fix "add a plain column and fill it in batches";
+    /// A change of type rewrites the table under its lock.
+    LintTypeChange = "LINT-008", Program, Never,
+        fix "add a new column, write both, fill it in batches, and drop the old one later";
+    /// SET NOT NULL reads the whole table under its lock.
+    LintSetNotNull = "LINT-009", Program, Never,
+        fix "add CHECK (column IS NOT NULL) NOT VALID, validate it in a later file, then SET NOT NULL";
+    /// A new CHECK reads the whole table under its lock.
+    LintCheckValidates = "LINT-010", Program, Never,
+        fix "add it NOT VALID, and VALIDATE CONSTRAINT in a later file";
+    /// A new foreign key reads the whole table with both tables locked against writers.
+    LintForeignKeyValidates = "LINT-011", Program, Never,
+        fix "add it NOT VALID, and VALIDATE CONSTRAINT in a later file";
+    /// A constraint is validated by the transaction that added it NOT VALID.
+    LintValidateTogether = "LINT-012", Program, Never, fix "VALIDATE CONSTRAINT in a later file";
+    /// A unique or primary key builds its index with readers and writers locked out.
+    LintUniqueBuildsIndex = "LINT-013", Program, Never,
+        fix "CREATE UNIQUE INDEX CONCURRENTLY, then ADD CONSTRAINT ... USING INDEX";
+    /// An exclusion constraint builds its index with readers and writers locked out.
+    LintExclusion = "LINT-014", Program, Never,
+        fix "create it with the table, or at an hour when nobody writes";
+    /// A value is added to an enum, or used, in a transaction that does not allow it.
+    LintEnumValue = "LINT-015", Program, Never,
+        fix "add the value in a file of its own, and use it in a later one";
+    /// A table is written anew with everybody locked out: VACUUM FULL, CLUSTER and their like.
+    LintFullRewrite = "LINT-016", Program, Never, fix "plain VACUUM, or pg_repack";
+    /// REINDEX locks writers out.
+    LintReindex = "LINT-017", Program, Never, fix "REINDEX ... CONCURRENTLY, outside a transaction";
+    /// A materialized view is filled anew with its readers locked out.
+    LintRefreshView = "LINT-018", Program, Never,
+        fix "REFRESH MATERIALIZED VIEW CONCURRENTLY, which needs a unique index on the view";
+    /// One transaction locks several tables of some size.
+    LintSeveralLocks = "LINT-019", Program, Never, fix "one file for each table";
+    /// A table is locked by LOCK TABLE.
+    LintLockTable = "LINT-020", Program, Never,
+        fix "leave it out, or name the weakest mode that does";
+    /// A new column is serial.
+    LintSerial = "LINT-021", Program, Never, fix "bigint GENERATED ALWAYS AS IDENTITY";
+    /// A new column keeps a time without its time zone.
+    LintTimestamp = "LINT-022", Program, Never, fix "timestamptz";
+    /// A new column is json.
+    LintJson = "LINT-023", Program, Never, fix "jsonb";
+    /// A new column is char(n), which is padded with spaces.
+    LintCharType = "LINT-024", Program, Never, fix "text or varchar(n)";
+    /// A column is added NOT NULL without a default.
+    LintNotNullColumn = "LINT-101", Program, Never,
+        fix "give it a default, or add it nullable, fill it and set NOT NULL later";
+    /// A table or a column is renamed while programs use its old name.
+    LintRename = "LINT-102", Program, Never,
+        fix "add the new one and move over; for a table, leave a view under the old name";
+    /// A column is dropped with what it holds.
+    LintDropColumn = "LINT-103", Program, Never,
+        fix "deploy a program that does not know the column first";
+    /// A table is dropped with what it holds.
+    LintDropTable = "LINT-104", Program, Never,
+        fix "rename it first, and drop it in a later migration";
+    /// TRUNCATE ... CASCADE empties tables that it does not name.
+    LintTruncateCascade = "LINT-105", Program, Never, fix "name the tables";
+    /// A database or a schema is dropped.
+    LintDropDatabase = "LINT-106", Program, Never,
+        fix "drop tables by name, or let an operator do it by hand";
+    /// One statement changes every row of a table of some size.
+    LintUnfilteredWrite = "LINT-107", Program, Never,
+        fix "change the rows in batches, each in a transaction of its own";
+    /// Rows are changed in a transaction that holds the lock of a changed table.
+    LintBackfillWithDdl = "LINT-108", Program, Never, fix "change rows in a file of its own";
+    /// A migration begins or ends a transaction itself.
+    LintTransactionControl = "LINT-109", Program, Never,
+        fix "remove BEGIN and COMMIT: the runner has its own";
+    /// A statement that can't run twice, in a file without a transaction.
+    LintNotRepeatable = "LINT-110", Program, Never, fix "add IF NOT EXISTS or IF EXISTS";
+    /// An index does what another does already.
+    LintDuplicateIndex = "LINT-111", Program, Never, fix "keep the one of them that serves more";
+    /// A foreign key's columns have no index.
+    LintForeignKeyNoIndex = "LINT-112", Program, Never, fix "CREATE INDEX on the referring columns";
+    /// A new table has no primary key.
+    LintNoPrimaryKey = "LINT-113", Program, Never, fix "give it a primary key";
+    /// A key has 32 bits or fewer.
+    LintNarrowKey = "LINT-114", Program, Never, fix "bigint";
+    /// Money is kept in a type that rounds it or depends on the locale.
+    LintInexactMoney = "LINT-115", Program, Never, fix "numeric, or whole cents in a bigint";
+    /// A change of the schema waits for its lock without bound.
+    LintLockTimeout = "LINT-116", Program, Never,
+        fix "set lock_timeout (MySQL: lock_wait_timeout) before it, and try again when it fails";
+    /// A change copies the table, or goes over it, with writers locked out.
+    LintMySqlWritersBlocked = "LINT-201", Program, Never,
+        fix "gh-ost or pt-online-schema-change, or a new column that is filled in batches";
+    /// A change writes the table anew beside its writers.
+    LintMySqlRebuild = "LINT-202", Program, Never,
+        fix "an hour with few writes, or a tool that copies at a pace";
+    /// Text is kept as utf8mb3, which lacks characters of four bytes.
+    LintUtf8mb3 = "LINT-203", Program, Never, fix "CHARACTER SET utf8mb4";
+    /// A table's storage engine has no transactions.
+    LintMySqlEngine = "LINT-204", Program, Never, fix "ENGINE=InnoDB";
+    /// A clustered primary key is random.
+    LintRandomKey = "LINT-205", Program, Never,
+        fix "a number, or UUIDs of version 7 in a BINARY(16)";
+    /// A file changes the schema more than once, and each change commits by itself.
+    LintSeveralDdl = "LINT-206", Program, Never, fix "one change for each file";
+    /// SQLite's ALTER TABLE does not know the change.
+    LintSqliteNoAlter = "LINT-301", Program, Never,
+        fix "make the table anew: create, copy, drop, rename";
+    /// SQLite refuses to add such a column to a table that has rows.
+    LintSqliteAddColumn = "LINT-302", Program, Never,
+        fix "add it without what SQLite refuses, and make up for it after";
+    /// SQLite refuses to drop a column that an index or a key needs.
+    LintSqliteDropColumn = "LINT-303", Program, Never,
+        fix "drop the index first, or make the table anew";
+    /// PRAGMA foreign_keys stands inside a transaction, where it does nothing.
+    LintForeignKeysPragma = "LINT-304", Program, Never,
+        fix "run the file outside a transaction, or PRAGMA defer_foreign_keys";
+    /// A column's type does not mean to SQLite what it reads like.
+    LintSqliteType = "LINT-305", Program, Never, fix "INTEGER, REAL, TEXT or BLOB";
+    /// Dropping the table deletes rows of others by their foreign keys.
+    LintSqliteDropReferenced = "LINT-306", Program, Never,
+        fix "PRAGMA foreign_keys = OFF before it, outside a transaction";
+    /// An allowance gives no reason.
+    LintAllowReason = "LINT-901", Program, Never,
+        fix "write why it is safe: -- mainstay:allow CODE REASON";
+    /// An allowance names no code of the linter.
+    LintAllowUnknown = "LINT-902", Program, Never, fix "write the code of the finding";
+    /// An allowance covers no finding.
+    LintAllowUnused = "LINT-903", Program, Never, fix "remove the comment";
+    // LINT CODES END
+
+    /// What is to be copied can't be, as it stands.
+    CopySource = "COPY-001", Configuration, Never, fix "correct what is named";
+    /// The copy differs from its source.
+    CopyDiffers = "COPY-002", Operation, Never,
+        fix "stop the writers of the source, empty the table named, and copy again";
+    /// A row can't be copied.
+    CopyRow = "COPY-003", User, Never, fix "correct the row in the source, and run the copy again: it goes on there";
 
     /// The server's programs are not installed.
     LocalMissing = "LOCAL-001", Configuration, Never, fix "install the package named";

@@ -152,6 +152,16 @@ impl Error {
         &self.0.what
     }
 
+    /// Why, if it was said.
+    pub fn reason(&self) -> Option<&str> {
+        self.0.why.as_deref()
+    }
+
+    /// What to do next: its own advice, or else the code's.
+    pub fn advice(&self) -> &str {
+        self.0.fix.as_deref().unwrap_or(self.0.code.fix())
+    }
+
     /// Where, if known.
     pub fn place(&self) -> Option<Place> {
         self.0.place
@@ -195,7 +205,7 @@ impl Error {
             line("by", &error.to_string());
             cause = error.source();
         }
-        line("fix", inner.fix.as_deref().unwrap_or(inner.code.fix()));
+        line("fix", self.advice());
         if inner.code != Code::User {
             line("see", &format!("mainstay explain {}", inner.code));
         }

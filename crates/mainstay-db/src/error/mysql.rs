@@ -56,7 +56,8 @@ pub(super) fn ends_transaction(error: &MySqlDatabaseError) -> bool {
 fn code(number: u16) -> Code {
     match number {
         1064 | 1149 => Code::Syntax,
-        1146 | 1054 | 1051 | 1109 | 1305 => Code::Undefined,
+        1146 | 1054 | 1051 | 1109 | 1305 | 1091 | 1008 | 1360 => Code::Undefined,
+        1050 | 1060 | 1061 | 1304 | 1359 | 1007 | 1826 | 1022 => Code::Exists,
         1264 | 1265 | 1292 | 1366 | 1367 | 1406 | 1411 | 1525 | 1526 | 1690 | 1761 | 3140 => {
             Code::Data
         }

@@ -70,6 +70,7 @@ fn code(state: &str) -> Code {
     match state {
         "42601" | "42P02" | "42000" => Code::Syntax,
         "42P01" | "42703" | "42883" | "42704" | "3F000" | "42P10" => Code::Undefined,
+        "42P07" | "42710" | "42701" | "42P04" | "42P06" | "42723" => Code::Exists,
         "42804" | "42846" | "42P18" | "42P08" | "42725" => Code::TypeMismatch,
         "28000" | "28P01" => Code::Auth,
         "3D000" => Code::NoDatabase,

@@ -51,6 +51,9 @@ fn code(number: i32, message: &str) -> Code {
         {
             Code::Syntax
         }
+        1 if message.contains("already exists") || message.starts_with("duplicate column") => {
+            Code::Exists
+        }
         1 if message.starts_with("no such") || message.contains("has no column") => Code::Undefined,
         // Another process holds the file: our own connections queue in the pool.
         5 | 6 => Code::LockTimeout,

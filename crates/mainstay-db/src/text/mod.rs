@@ -3,7 +3,6 @@
 //!
 //! It does not parse SQL: it tells code from strings, comments and quoted names, no more.
 
-mod lexer;
 mod session;
 
 use std::borrow::Borrow;
@@ -15,7 +14,7 @@ use mainstay_core::observe::SqlId;
 use mainstay_core::{Code, Error, Result};
 
 use crate::engine::Engine;
-use lexer::{Lexer, Token};
+use crate::lex::{Lexer, Token};
 use session::Session;
 
 /// Texts remembered; a service has hundreds. When there are more, they are put together at run
@@ -146,7 +145,7 @@ impl Text {
                         "a placeholder is written $1, $2, ... on every engine, not ?",
                     ));
                 }
-                Token::Word | Token::Semicolon | Token::QuestionMark | Token::Other => {}
+                _ => {}
             }
         }
         rewritten.push_str(&sql[copied..]);
@@ -234,7 +233,7 @@ impl Words {
                 self.only_for_writer |=
                     is(text, &["last_insert_rowid", "changes", "total_changes"]);
             }
-            Token::Param(_) | Token::QuestionMark | Token::Other => {}
+            _ => {}
         }
     }
 

@@ -1,0 +1,179 @@
+//! A connection for one user alone, on which anything may be sent: what migrations, dumps and shells
+//! need, whose statements begin transactions, set the session and are known only at run time.
+//!
+//! It does not run again what failed, and nothing of it reaches anybody else: the connection is
+//! closed when its user is done.
+
+use std::sync::Arc;
+
+use mainstay_core::{Place, Result};
+
+use crate::connection::{Connection, Raw};
+use crate::db::Db;
+use crate::deadline::scope_deadline;
+use crate::engine::Engine;
+use crate::error::from_driver;
+use crate::hold::Hold;
+use crate::record::Record;
+use crate::row::Row;
+use crate::statement::{Sql, Statement};
+use crate::steps::Step;
+use crate::transaction::look_past;
+use crate::value::Value;
+
+/// A connection that its holder has for itself, made by [`Db::session`]. Dropped, what is open on it
+/// is rolled back and it is closed.
+pub struct Session {
+    db: Db,
+    hold: Hold,
+    place: Place,
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session").field("db", &self.db).field("place", &self.place).finish()
+    }
+}
+
+impl Db {
+    /// A connection of the pool for its caller alone, on which anything may be sent as it is, also
+    /// what begins and ends transactions or sets the session. It counts towards `pool.max_size` until
+    /// it is dropped. The handle's statement timeout does not bound it here; a timeout that the
+    /// server was told stays until the session sets another.
+    ///
+    /// Cancel safe, and so are its methods: dropped half-way, the connection is closed, and whether
+    /// the statement took effect is unknown.
+    ///
+    /// Errors: those of [`acquire`](mainstay_pool::Pool::acquire).
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+    /// # let db = mainstay_db::Db::connect("sqlite::memory:").await?;
+    /// let mut session = db.session().await?;
+    /// session.run("BEGIN; CREATE TABLE t (id INTEGER); COMMIT").await?;
+    /// assert_eq!(session.rows("SELECT id FROM t", vec![]).await?.len(), 0);
+    /// # Ok::<(), mainstay_db::Error>(()) }).unwrap();
+    /// ```
+    #[track_caller]
+    pub fn session(&self) -> impl Future<Output = Result<Session>> + Send + '_ {
+        let place = Place::here();
+        async move {
+            look_past(self, place);
+            let db = Db { transaction: None, ..self.clone() };
+            let mut lease = db.acquire(false, place).await?;
+            lease.state.spent = true;
+            // No driver tells whether a transaction is open: the pool is to roll back.
+            lease.state.in_transaction = true;
+            Ok(Session { db, hold: Hold::Pooled(lease), place })
+        }
+    }
+}
+
+impl Session {
+    /// Its engine.
+    pub fn engine(&self) -> Engine {
+        self.db.engine()
+    }
+
+    /// Whether the server's side of it is shared with others between transactions, by a pooler.
+    pub fn is_pooled(&self) -> bool {
+        self.hold.is_pooled()
+    }
+
+    /// Sends `sql` as it is, unprepared: one statement or several. Returns the rows changed.
+    ///
+    /// Errors: DB-001 to DB-036, as [`Query`](crate::Query)'s.
+    pub async fn run(&mut self, sql: &str) -> Result<u64> {
+        let mut changed = 0;
+        self.each(sql, Vec::new(), |step| {
+            if let Step::Done { affected, .. } = step {
+                changed += affected;
+            }
+        })
+        .await?;
+        Ok(changed)
+    }
+
+    /// The rows that `sql` answers with; with `values` for its `$1, $2, ...` it is prepared.
+    ///
+    /// Errors: as [`run`](Self::run); DB-012.
+    pub async fn rows(&mut self, sql: &str, values: Vec<Value>) -> Result<Vec<Row>> {
+        let mut rows = Vec::new();
+        self.each(sql, values, |step| {
+            if let Step::Row(row) = step {
+                rows.push(row);
+            }
+        })
+        .await?;
+        Ok(rows)
+    }
+
+    /// PostgreSQL's `COPY ... FROM STDIN`, with the data that it reads. Returns the rows copied.
+    ///
+    /// Errors: as [`run`](Self::run); DB-017 on another engine.
+    pub async fn copy_in(&mut self, sql: &str, data: &str) -> Result<u64> {
+        let Self { db, hold, .. } = self;
+        let Connection { raw, state, .. } = &mut **hold;
+        #[cfg(feature = "postgres")]
+        if let Raw::Postgres(postgres, _) = raw {
+            // Cut off half-way, nobody knows which answer is whose.
+            state.broken = true;
+            let work = async {
+                let mut copy = postgres.copy_in_raw(sql).await?;
+                copy.send(data.as_bytes()).await?;
+                copy.finish().await
+            };
+            let work = async { Ok(work.await) };
+            let outcome = db.in_time(scope_deadline(), work).await?;
+            state.broken = !matches!(&outcome, Ok(_) | Err(sqlx::Error::Database(_)));
+            return outcome.map_err(|e| from_driver(e, Some(sql)));
+        }
+        let _ = (raw, state, data);
+        let what = format!("{} has no COPY: {}", db.engine(), mainstay_pool::What::shortened(sql));
+        Err(mainstay_core::Error::new(mainstay_core::Code::WrongEngine, what))
+    }
+
+    async fn each(
+        &mut self,
+        sql: &str,
+        values: Vec<Value>,
+        mut on: impl FnMut(Step) + Send,
+    ) -> Result<()> {
+        let Self { db, hold, place } = self;
+        let engine = db.engine();
+        let kept: Arc<str> = sql.into();
+        let shown = Sql::Dynamic(Arc::clone(&kept));
+        let (text, driver_sql, arguments) = if values.is_empty() {
+            let (_, text) = db.shared.texts.of_driver(sql, engine);
+            (text, shown.to_driver(), None)
+        } else {
+            let text = shown.text(&db.shared.texts, engine)?;
+            let statement = Statement { sql: shown.clone(), values, place: *place };
+            let (sql, arguments) = statement.prepare(&text, engine)?;
+            (text, sql, Some(arguments))
+        };
+        let mut record = Record::begin(&db.shared, &shown, &text, *place, None);
+        record.started(hold.id());
+        let outcome = async {
+            let _ran = hold.begins(db, &text, &shown, *place)?;
+            let outcome = db.in_time(scope_deadline(), async {
+                let mut reading = hold.send(driver_sql, arguments, false).of(&text, engine);
+                let lost = |e| from_driver(e, Some(&kept));
+                while let Some(step) = reading.next().await.map_err(lost)? {
+                    match &step {
+                        Step::Row(_) => record.row(),
+                        Step::Done { affected, .. } => record.affected(*affected),
+                    }
+                    on(step);
+                }
+                Ok(())
+            });
+            let outcome = outcome.await;
+            hold.explain(db, outcome).await
+        }
+        .await;
+        record.check(outcome, *place)?;
+        record.done();
+        Ok(())
+    }
+}

@@ -1,0 +1,161 @@
+//! The lock that one migrating process has at a time. It is Flyway's own on PostgreSQL and MySQL, so
+//! that the two keep out of each other's way; on SQLite, where Flyway has none, a file's.
+//!
+//! It is held by a session that is otherwise idle and outside any transaction: one that waited inside
+//! would hold a snapshot, and CREATE INDEX CONCURRENTLY waits for those for ever. It ends with its
+//! holder, since the server sees the session end and the operating system the process.
+
+use std::time::Duration;
+
+use mainstay_core::clock::Clock;
+use mainstay_core::rng::Rng;
+use mainstay_core::{Code, Error, Result};
+use mainstay_db::{AdvisoryLock, Engine, Session};
+
+use crate::database::{Database, Facts};
+
+/// "Flyway" in ASCII, as a number.
+const MAGIC: i64 = 77_431_708_279_161;
+/// Between two looks at a lock that another has: at first, and after a while.
+const POLL_MIN: Duration = Duration::from_millis(20);
+const POLL_MAX: Duration = Duration::from_secs(1);
+
+/// The lock, held until dropped.
+#[derive(Debug)]
+pub(crate) struct MigrationLock(Held);
+
+#[derive(Debug)]
+enum Held {
+    Session(Box<Session>),
+    File(#[expect(dead_code, reason = "held until it is dropped")] AdvisoryLock),
+}
+
+impl MigrationLock {
+    /// Waits for the lock up to `wait`; `waiting` is called if it is not to be had at once. Errors:
+    /// MIG-007, naming who has it.
+    ///
+    /// Cancel safe: dropped, what was had ends with its session.
+    pub(crate) async fn acquire(
+        database: &mut Database,
+        wait: Duration,
+        waiting: impl Fn(),
+    ) -> Result<Self> {
+        let Database { db, session, facts, .. } = database;
+        if facts.engine == Engine::Sqlite {
+            let asked = || db.advisory_lock(&*facts.table);
+            if let Some(lock) = asked().try_acquire().await? {
+                return Ok(Self(Held::File(lock)));
+            }
+            waiting();
+            let lock = asked().timeout(wait).acquire().await;
+            return match lock {
+                Ok(lock) => Ok(Self(Held::File(lock))),
+                Err(error) if error.code() == Code::LockBusy => Err(busy(wait, "another process")),
+                Err(error) => Err(error),
+            };
+        }
+        // Who waits has one connection, not two.
+        let (clock, rng) = (Clock::system(), Rng::system());
+        let until = clock.now() + wait;
+        let mut pause = POLL_MIN;
+        while !ask(session, &acquire_sql(facts)).await? {
+            if clock.now() >= until {
+                let holder = holder(session, facts).await.unwrap_or_default();
+                return Err(busy(wait, holder.as_deref().unwrap_or("another session")));
+            }
+            if pause == POLL_MIN {
+                waiting();
+            }
+            clock.sleep(rng.jittered(pause, 0.3)).await;
+            pause = (pause * 2).min(POLL_MAX);
+        }
+        Ok(Self(Held::Session(Box::new(database.part().await?))))
+    }
+
+    /// Makes sure that it is still held. Errors: LOCK-003.
+    pub(crate) async fn check(&mut self) -> Result<()> {
+        let Held::Session(session) = &mut self.0 else { return Ok(()) };
+        session.run("SELECT 1").await.map(drop).map_err(|error| {
+            let what = "the session that held the migrations' lock has ended";
+            Error::new(Code::LockLost, what).cause(error)
+        })
+    }
+}
+
+async fn ask(session: &mut Session, sql: &str) -> Result<bool> {
+    let rows = session.rows(sql, Vec::new()).await?;
+    rows.first().map_or(Ok(false), |row| Ok(row.at::<Option<bool>>(0)?.unwrap_or(false)))
+}
+
+fn acquire_sql(facts: &Facts) -> String {
+    match facts.engine {
+        Engine::Postgres => format!("SELECT pg_try_advisory_lock({})", postgres_key(facts)),
+        Engine::MySql | Engine::Sqlite => {
+            format!("SELECT COALESCE(GET_LOCK('{}', 0), 0) = 1", mysql_name(facts))
+        }
+    }
+}
+
+fn postgres_key(facts: &Facts) -> i64 {
+    MAGIC + i64::from(java_hash(&facts.history()))
+}
+
+fn mysql_name(facts: &Facts) -> String {
+    format!("Flyway-{}", java_hash(&facts.history()))
+}
+
+/// Java's `String.hashCode`: over the UTF-16 units, `h = 31 h + c`.
+fn java_hash(text: &str) -> i32 {
+    text.encode_utf16()
+        .fold(0, |hash: i32, unit| hash.wrapping_mul(31).wrapping_add(i32::from(unit)))
+}
+
+/// Who has the lock, as far as the server tells.
+async fn holder(session: &mut Session, facts: &Facts) -> Result<Option<String>> {
+    let sql = match facts.engine {
+        Engine::Postgres => {
+            // The two halves of the key are told apart in pg_locks.
+            let key = postgres_key(facts).cast_unsigned();
+            format!(
+                "SELECT format('process %s (%s), connected from %s since %s', a.pid, \
+                 coalesce(nullif(a.application_name, ''), a.usename), \
+                 coalesce(a.client_addr::text, 'a local socket'), \
+                 to_char(a.backend_start, 'YYYY-MM-DD HH24:MI:SS')) \
+                 FROM pg_locks l JOIN pg_stat_activity a USING (pid) \
+                 WHERE l.locktype = 'advisory' AND l.granted AND l.database = \
+                 (SELECT oid FROM pg_database WHERE datname = current_database()) \
+                 AND l.classid::bigint = {} AND l.objid::bigint = {}",
+                key >> 32,
+                key & 0xffff_ffff
+            )
+        }
+        Engine::MySql | Engine::Sqlite => format!(
+            "SELECT CONCAT('connection ', ID, ' (', USER, '), connected from ', HOST) \
+             FROM information_schema.PROCESSLIST WHERE ID = IS_USED_LOCK('{}')",
+            mysql_name(facts)
+        ),
+    };
+    let rows = session.rows(&sql, Vec::new()).await?;
+    rows.first().map_or(Ok(None), |row| row.at::<Option<String>>(0))
+}
+
+fn busy(wait: Duration, holder: &str) -> Error {
+    let what = format!("the migrations' lock was not had within {wait:.0?}");
+    Error::new(Code::MigrationLock, what).why(format!("{holder} has it"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn facts(engine: Engine, schema: &str) -> Facts {
+        Facts { schema: schema.to_owned(), ..Facts::example(engine) }
+    }
+
+    /// Values of a real Flyway: the lock must be the same one.
+    #[test]
+    fn the_lock_is_flyways() {
+        assert_eq!(postgres_key(&facts(Engine::Postgres, "public")), 77_433_833_903_597);
+        assert_eq!(mysql_name(&facts(Engine::MySql, "test")), "Flyway--562162009");
+    }
+}

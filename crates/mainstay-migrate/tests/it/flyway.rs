@@ -1,0 +1,1 @@
+//! What a real Flyway has written, gone on with.

@@ -1,0 +1,9 @@
+//! Migrations against real databases: one suite, run on each engine.
+
+#![allow(unreachable_pub, reason = "a test binary has no outside")]
+
+mod apply;
+mod bad;
+mod crash;
+mod flyway;
+mod support;
