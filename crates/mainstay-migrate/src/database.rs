@@ -61,10 +61,20 @@ impl Facts {
     /// For unit tests.
     #[cfg(test)]
     pub(crate) fn example(engine: Engine) -> Self {
+        Self { version: (15, 0, 0), ..Self::of_engine(engine) }
+    }
+
+    /// Of a current server, where none is at hand.
+    pub(crate) fn of_engine(engine: Engine) -> Self {
+        let version = match engine {
+            Engine::Postgres => (17, 0, 0),
+            Engine::MySql => (8, 4, 0),
+            Engine::Sqlite => (3, 45, 0),
+        };
         Self {
             engine,
             mariadb: false,
-            version: (15, 0, 0),
+            version,
             schema: "public".to_owned(),
             database: "db".to_owned(),
             user: String::new(),

@@ -211,7 +211,7 @@ impl Migrator {
         Ok(nothing.then_some(Report { applied: Vec::new(), version, warnings }))
     }
 
-    fn inputs<'a>(&self, opened: &'a Opened, target: &'a Target) -> Inputs<'a> {
+    pub(crate) fn inputs<'a>(&self, opened: &'a Opened, target: &'a Target) -> Inputs<'a> {
         Inputs {
             scripts: &opened.scripts,
             history: &opened.history,
@@ -408,7 +408,7 @@ impl Migrator {
 }
 
 /// What `up` runs: what is pending, and what it can go on with.
-fn todo<'p, 'a>(plan: &'p Plan<'a>, progress: &HashMap<Key, Progress>) -> Vec<&'p Item<'a>> {
+pub(crate) fn todo<'p, 'a>(plan: &'p Plan<'a>, progress: &HashMap<Key, Progress>) -> Vec<&'p Item<'a>> {
     let resumes = |item: &Item<'_>| item.state == State::Failed && can_resume(item, progress);
     let mut todo: Vec<_> = plan.items.iter().filter(|i| resumes(i)).collect();
     todo.extend(plan.pending());

@@ -73,9 +73,17 @@ pub(crate) struct Job<'s> {
     pub(crate) key: Key,
     pub(crate) sha256: String,
     pub(crate) around: &'static Around,
-    /// What the history will say.
-    pub(crate) row: Applied,
+    pub(crate) record: Record,
     pub(crate) begun: Instant,
+}
+
+/// What the history will say.
+#[derive(Clone, Debug)]
+pub(crate) enum Record {
+    /// A row of Flyway's.
+    Row(Applied),
+    /// Whatever this statement writes.
+    Sql(String),
 }
 
 /// What went wrong, and in which statement, if in one.
@@ -105,24 +113,22 @@ impl Runner<'_> {
         let prepared = prepare(script, self.values, replaces, &self.database.facts)?;
         let key = Key::of(&script.kind, &script.description)
             .ok_or_else(|| Error::new(Code::MigrationFile, "a callback is no migration"))?;
+        let sha256 = crate::checksum::strong(&script.text);
+        let (record, begun) = (Record::Row(row), self.database.clock().now());
+        self.run(Job { script, prepared, key, sha256, around, record, begun }).await
+    }
+
+    /// Runs what is ready. Returns how long it took.
+    pub(crate) async fn run(&mut self, job: Job<'_>) -> Result<Duration> {
         self.lock.check().await?;
-        let sets_session = prepared.sets_session;
-        let mut job = Job {
-            script,
-            prepared,
-            key,
-            sha256: crate::checksum::strong(&script.text),
-            around,
-            row,
-            begun: self.database.clock().now(),
-        };
+        let sets_session = job.prepared.sets_session;
         if job.prepared.in_transaction {
-            self.whole(&mut job).await?;
+            self.whole(&job).await?;
         } else {
-            self.stepwise(&mut job).await?;
+            self.stepwise(&job).await?;
         }
         let took = self.took(&job);
-        self.tell.tell(Told::Done { name: &script.path, took });
+        self.tell.tell(Told::Done { name: &job.script.path, took });
         if sets_session {
             self.database.renew().await?;
         }
@@ -134,7 +140,7 @@ impl Runner<'_> {
     }
 
     /// All in one transaction, with what the history says of it.
-    async fn whole(&mut self, job: &mut Job<'_>) -> Result<()> {
+    async fn whole(&mut self, job: &Job<'_>) -> Result<()> {
         let statements = job.prepared.steps.len();
         self.tell.tell(Told::Begun { name: &job.script.path, statements, done: 0 });
         let mut attempt = 1;
@@ -152,7 +158,7 @@ impl Runner<'_> {
         }
     }
 
-    async fn try_whole(&mut self, job: &mut Job<'_>) -> Result<(), Failure> {
+    async fn try_whole(&mut self, job: &Job<'_>) -> Result<(), Failure> {
         self.database.begin().await?;
         self.run_inside(job.around.before).await?;
         let statements = job.prepared.steps.len();
@@ -168,15 +174,23 @@ impl Runner<'_> {
     }
 
     /// Adds the row to the history and notes the script as complete; `after` ends the transaction.
-    pub(crate) async fn write_down(&mut self, job: &mut Job<'_>, after: &str) -> Result<()> {
+    pub(crate) async fn write_down(&mut self, job: &Job<'_>, after: &str) -> Result<()> {
         let total = job.prepared.steps.len();
         let done = Progress { sha256: job.sha256.clone(), total, done: total, ..Progress::default() };
-        job.row.execution_ms = i32::try_from(self.took(job).as_millis()).unwrap_or(i32::MAX);
+        let took = self.took(job);
         let facts = &self.database.facts;
-        let (row, insert) = self.history.insert_sql(facts, job.row.clone());
+        let (row, insert) = match &job.record {
+            Record::Row(row) => {
+                let mut row = row.clone();
+                row.execution_ms = i32::try_from(took.as_millis()).unwrap_or(i32::MAX);
+                let (row, insert) = self.history.insert_sql(facts, row);
+                (Some(row), insert)
+            }
+            Record::Sql(sql) => (None, sql.clone()),
+        };
         let noted = progress::write_sql(facts, &job.key, &done);
         self.database.run(&format!("{insert}; {noted}{after}")).await?;
-        self.history.rows.push(row);
+        self.history.rows.extend(row);
         self.progress.insert(job.key.clone(), done);
         Ok(())
     }

@@ -6,9 +6,10 @@ use mainstay_core::{Code, Error, Result};
 use mainstay_db::Engine;
 
 use crate::doubt::{self, Outcome};
+use crate::history::Applied;
 use crate::nature::{Nature, is_replayed};
 use crate::progress::{self, DoneHash, Progress, hash_of};
-use crate::run::{Done, Failure, Job, Runner, failed};
+use crate::run::{Done, Failure, Job, Record, Runner, failed};
 use crate::told::Told;
 
 /// How far a run has come.
@@ -32,24 +33,27 @@ impl Way {
 }
 
 impl Runner<'_> {
-    pub(crate) async fn stepwise(&mut self, job: &mut Job<'_>) -> Result<()> {
+    pub(crate) async fn stepwise(&mut self, job: &Job<'_>) -> Result<()> {
         let mut way = self.resume(job).await?;
         let statements = job.prepared.steps.len();
         let done = way.progress.done;
         self.tell.tell(Told::Begun { name: &job.script.path, statements, done });
         // What a failure before this run left in the history.
-        let (version, description) = (job.row.version.clone(), job.row.description.clone());
-        let same = move |row: &crate::history::Applied| {
-            !row.success && row.version == version && (version.is_some() || row.description == description)
-        };
-        self.history.remove(&mut self.database, same).await?;
+        if let Record::Row(new) = &job.record {
+            let same = |row: &Applied| {
+                !row.success
+                    && row.version == new.version
+                    && (new.version.is_some() || row.description == new.description)
+            };
+            self.history.remove(&mut self.database, same).await?;
+        }
         match self.steps(job, &mut way).await {
             Ok(()) => Ok(()),
             Err(failure) => Err(self.stopped(job, way, failure).await),
         }
     }
 
-    async fn steps(&mut self, job: &mut Job<'_>, way: &mut Way) -> Result<(), Failure> {
+    async fn steps(&mut self, job: &Job<'_>, way: &mut Way) -> Result<(), Failure> {
         for step in &job.prepared.steps[..way.progress.done] {
             if is_replayed(&step.statement.text, self.database.facts.engine) {
                 self.database.run(&step.statement.text).await?;
@@ -174,7 +178,7 @@ impl Runner<'_> {
     }
 
     /// It failed: what is done is noted, and the history told as Flyway would.
-    async fn stopped(&mut self, job: &mut Job<'_>, mut way: Way, failure: Failure) -> Error {
+    async fn stopped(&mut self, job: &Job<'_>, mut way: Way, failure: Failure) -> Error {
         if way.open {
             // All that its own transaction had done is undone, and is done again the next time.
             let _ = self.database.rollback().await;
@@ -184,12 +188,13 @@ impl Runner<'_> {
         way.progress.doubt_sha256.clear();
         way.progress.before.clear();
         let done = way.progress.done;
-        let mut row = job.row.clone();
-        row.success = false;
         // Where the server is gone, the note that the statement began is what stays.
         let noted = async {
             self.note(job, &way).await?;
-            self.history.insert(&mut self.database, row).await?;
+            if let Record::Row(row) = &job.record {
+                let row = Applied { success: false, ..row.clone() };
+                self.history.insert(&mut self.database, row).await?;
+            }
             self.callback(job.around.statement_error).await?;
             self.callback(job.around.error).await
         };

@@ -1,5 +1,7 @@
 //! `mainstay migrate`: schema migrations from the command line.
 
+mod lint;
+mod liquibase;
 mod make;
 mod setting;
 mod show;
@@ -79,6 +81,10 @@ enum Command {
     },
     /// Makes an empty migration, with the next version
     New(make::New),
+    /// Says what pending migrations would do to a running service
+    Lint(lint::Lint),
+    /// Runs Liquibase's changelogs, with Liquibase's own history
+    Liquibase(liquibase::Liquibase),
     /// Prints the statements of a file as they would be sent, with their places
     Split(split::Split),
 }
@@ -93,6 +99,12 @@ pub async fn run(call: Migrate) -> Result<()> {
     let command = match command {
         Command::Split(split) => return split::run(&split, place.json),
         Command::New(new) => return make::run(&new, &Setting::load(&place)?),
+        Command::Lint(lint) => {
+            return lint::run(&lint, &Setting::load(&place)?, place.json).await;
+        }
+        Command::Liquibase(call) => {
+            return liquibase::run(&call, &Setting::load(&place)?, place.json).await;
+        }
         command => command,
     };
     let mut setting = Setting::load(&place)?;
@@ -131,7 +143,7 @@ async fn work(migrator: &Migrator, command: Command, json: bool) -> Result<()> {
             println!("the database is taken for one at version {}", migrator.baseline().await?);
             Ok(())
         }
-        Command::New(_) | Command::Split(_) => Ok(()),
+        Command::New(_) | Command::Split(_) | Command::Lint(_) | Command::Liquibase(_) => Ok(()),
     }
 }
 

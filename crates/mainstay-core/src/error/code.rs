@@ -275,10 +275,6 @@ codes! {
     ExpandOrder = "MIG-018", Operation, Never, fix "do the steps in their order; mainstay migrate expand status shows them";
     /// The data do not allow the step, such as a NULL where none may be.
     ExpandData = "MIG-019", Operation, Never, fix "correct the rows named, and run the step again";
-    /// A lint finding is to be suppressed, but not in the way that counts.
-    LintAllow = "LINT-000", Program, Never,
-        fix "write -- mainstay:allow CODE reason, directly above the statement";
-    // LINT CODES BEGIN
     /// An index is built while writers are locked out.
     LintIndexNotConcurrent = "LINT-001", Program, Never,
         fix "CREATE INDEX CONCURRENTLY, outside a transaction";
@@ -364,11 +360,6 @@ codes! {
         fix "change the rows in batches, each in a transaction of its own";
     /// Rows are changed in a transaction that holds the lock of a changed table.
     LintBackfillWithDdl = "LINT-108", Program, Never, fix "change rows in a file of its own";
-    /// A migration begins or ends a transaction itself.
-    LintTransactionControl = "LINT-109", Program, Never,
-        fix "remove BEGIN and COMMIT: the runner has its own";
-    /// A statement that can't run twice, in a file without a transaction.
-    LintNotRepeatable = "LINT-110", Program, Never, fix "add IF NOT EXISTS or IF EXISTS";
     /// An index does what another does already.
     LintDuplicateIndex = "LINT-111", Program, Never, fix "keep the one of them that serves more";
     /// A foreign key's columns have no index.
@@ -395,8 +386,6 @@ codes! {
     /// A clustered primary key is random.
     LintRandomKey = "LINT-205", Program, Never,
         fix "a number, or UUIDs of version 7 in a BINARY(16)";
-    /// A file changes the schema more than once, and each change commits by itself.
-    LintSeveralDdl = "LINT-206", Program, Never, fix "one change for each file";
     /// SQLite's ALTER TABLE does not know the change.
     LintSqliteNoAlter = "LINT-301", Program, Never,
         fix "make the table anew: create, copy, drop, rename";
@@ -421,7 +410,6 @@ codes! {
     LintAllowUnknown = "LINT-902", Program, Never, fix "write the code of the finding";
     /// An allowance covers no finding.
     LintAllowUnused = "LINT-903", Program, Never, fix "remove the comment";
-    // LINT CODES END
 
     /// What is to be copied can't be, as it stands.
     CopySource = "COPY-001", Configuration, Never, fix "correct what is named";

@@ -42,8 +42,6 @@ pub(super) struct File {
     pub(super) unvalidated: Vec<(String, String)>,
     /// Enum values that were added.
     pub(super) enum_values: Vec<String>,
-    /// Changes of the schema that can't be made twice.
-    pub(super) changes: usize,
     /// Indexes that the file has dropped.
     pub(super) dropped_indexes: HashSet<String>,
     /// Tables whose rows were copied elsewhere.
@@ -95,11 +93,9 @@ impl Linter {
         rules::check(&mut case, &parsed);
         let (found, pending) = (case.found, case.pending);
         let locked = rules::locked(&parsed, &self.catalogue, &self.run, &self.options);
-        let repeatable = rules::is_repeatable(&parsed);
         self.file.pending.extend(pending);
         self.file.pending.retain(|(until, _)| !until.is_met(&parsed));
         self.file.locked.extend(locked);
-        self.file.changes += usize::from(!repeatable);
         self.note(&parsed, in_transaction);
         found
     }

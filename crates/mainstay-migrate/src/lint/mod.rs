@@ -5,14 +5,14 @@
 //! speaks of a table that the same run creates. Every [`Finding`] says what would happen, why it
 //! matters, and how the same is had safely, as SQL for that table where that can be written.
 //!
-//! ```ignore
-//! let mut linter = Linter::new(server, catalogue, LintOptions::default());
-//! for file in files {
-//!     for statement in file.statements() {
-//!         findings.extend(linter.statement(statement.text, statement.line, 1, true));
-//!     }
-//!     findings.extend(linter.finish_file());
-//! }
+//! ```
+//! use mainstay_migrate::Migrations;
+//! use mainstay_migrate::lint::LintOptions;
+//!
+//! let migrations = Migrations::new().text("V2__i.sql", "CREATE INDEX i ON orders (user_id)");
+//! let linted = migrations.lint(mainstay_db::Engine::Postgres, [], LintOptions::default())?;
+//! assert_eq!(linted[0].findings[0].code.as_str(), "LINT-001");
+//! # Ok::<(), mainstay_core::Error>(())
 //! ```
 //!
 //! What it does not do: it changes nothing, connects to nothing and prints nothing. It reads no
@@ -20,7 +20,9 @@
 
 mod allow;
 mod catalogue;
+mod check;
 mod linter;
+mod load;
 mod parse;
 mod rules;
 #[cfg(test)]
@@ -31,7 +33,9 @@ use mainstay_db::Engine;
 
 pub use allow::Allows;
 pub use catalogue::{Catalogue, Column, Index, Server, Table};
+pub use check::Linted;
 pub use linter::Linter;
+pub(crate) use load::load;
 
 /// What a rule has to say of a statement.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -62,12 +62,12 @@ fn excluded(kind: Kind) -> &'static [&'static str] {
 fn version(text: &str) -> String {
     let lines = text.replace("\r\n", "\n").replace('\r', "\n");
     let known: String = lines.chars().filter(|c| *c != '\u{fffd}').nfc().collect();
-    format!("9:{}", hex(&Md5::digest(known.as_bytes())))
+    format!("9:{}", hex(Md5::digest(known.as_bytes()).as_slice()))
 }
 
 fn sql(text: &str) -> String {
     let dense: String = text.chars().filter(|c| !matches!(c, ' ' | '\t' | '\r' | '\n')).collect();
-    format!("9:{}", hex(&Md5::digest(dense.as_bytes())))
+    format!("9:{}", hex(Md5::digest(dense.as_bytes()).as_slice()))
 }
 
 /// The text that Liquibase makes of a change.

@@ -113,7 +113,7 @@ impl Loader<'_> {
             match piece {
                 Piece::Property(property) => self.properties.define(property, self.options)?,
                 Piece::Set(mut set) => {
-                    sql::expand(&mut set, &|text| self.properties.expand(text, file));
+                    sql::expand(&mut set, &|text: &str| self.properties.expand(text, file));
                     if let Some(contexts) = &set.contexts {
                         super::filter::check(contexts, &set.at)?;
                     }
@@ -141,7 +141,7 @@ impl Loader<'_> {
         for child in &root.children {
             let mut child = child.clone();
             if child.name != "property" && child.name != "properties" {
-                child.map(&mut |text| self.properties.expand(text, file));
+                child.map(&mut |text: &str| self.properties.expand(text, file));
             }
             self.child(&child, file, &path, quoting, inherited)?;
         }

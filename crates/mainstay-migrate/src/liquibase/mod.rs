@@ -2,14 +2,16 @@
 //!
 //! Formatted SQL, XML, YAML and JSON make one [`ChangeLog`]; [`filter`] says which of its change sets
 //! a run means, [`checksum`] whether one was edited since it ran, [`render`] what is to be executed,
-//! and [`history`] what is to be recorded. Nothing here talks to a database, and the only files read
-//! are those that a [`Source`] gives.
+//! and [`history`] what is to be recorded; [`run`] does it. It compares no schemas and writes no
+//! changelogs.
 
+mod ask;
 mod build;
 mod change;
 pub(crate) mod checksum;
 pub(crate) mod filter;
 pub(crate) mod history;
+mod folder;
 mod include;
 mod kind;
 mod location;
@@ -19,8 +21,10 @@ mod path;
 mod precondition;
 mod properties;
 pub(crate) mod render;
+mod run;
 mod scalar;
 mod split;
+mod store;
 mod sql;
 mod sql_header;
 mod value;
@@ -33,9 +37,8 @@ use mainstay_core::Result;
 
 pub(crate) use filter::Target;
 pub(crate) use include::load;
-pub(crate) use location::Location;
-pub(crate) use model::{Change, ChangeLog, ChangeSet, Quoting};
-pub(crate) use precondition::{Condition, Object, Preconditions, Reaction};
+pub(crate) use model::{ChangeLog, ChangeSet};
+pub use run::{ChangeSetSql, ChangeSetStatus, Changelog, ChangelogReport, RollbackTo};
 
 /// Where the files of a changelog come from. Their paths lead from the changelogs' root, with `/`
 /// between their parts.

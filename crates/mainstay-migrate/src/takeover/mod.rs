@@ -1,12 +1,25 @@
-//! Databases that another tool, or nobody, has looked after so far.
+//! Databases that another tool, or nobody, has looked after so far, and how a tool's history becomes
+//! ours. The tool's own table and files stay as they are.
+
+mod convert;
+mod find;
+mod pair;
+mod read;
+mod run;
+mod store;
+mod sum;
 
 use mainstay_core::{Code, Error, Result};
 use mainstay_db::Engine;
+use serde::Serialize;
 
 use crate::database::{Database, Facts};
 
+pub use run::{TakenOver, Takeover};
+
 /// A tool whose history can be taken over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Tool {
     /// `flyway_schema_history`, under whatever name.
     Flyway,
@@ -36,6 +49,11 @@ impl Tool {
         }
     }
 
+    /// The tool called `name`, in either case.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|tool| tool.as_str().eq_ignore_ascii_case(name))
+    }
+
     /// Where it keeps its history.
     pub const fn table(self) -> &'static str {
         match self {
@@ -45,6 +63,12 @@ impl Tool {
             Tool::Sqlx => "_sqlx_migrations",
             Tool::Diesel => "__diesel_schema_migrations",
         }
+    }
+}
+
+impl std::fmt::Display for Tool {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.as_str())
     }
 }
 

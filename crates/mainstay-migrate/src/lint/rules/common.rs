@@ -7,7 +7,7 @@ use mainstay_db::Engine;
 use super::super::parse::{
     Action, AlterTable, ColumnDef, DefaultValue, Generated, Name, Statement,
 };
-use super::{Case, is_repeatable, locks, made};
+use super::{Case, locks, made};
 
 const RUNNING: &str = "the program that runs while the migration does, and the one before it where \
     a deployment is taken back, still use the old name";
@@ -38,10 +38,8 @@ pub(super) fn check(case: &mut Case<'_>, parsed: &Statement) {
                 backfill(case, table, "INSERT ... SELECT");
             }
         }
-        Statement::Control { word, .. } => control(case, word),
         _ => {}
     }
-    repeatable(case, parsed);
     lock_timeout(case, parsed);
 }
 
@@ -210,44 +208,6 @@ fn backfill(case: &mut Case<'_>, table: &Name, verb: &str) {
         "the lock that changed the table is held until the transaction ends, so everybody waits \
          for as long as the rows take",
         "move it to a file of its own, after the one that changes the table, and run it in batches",
-    );
-}
-
-fn control(case: &mut Case<'_>, word: &str) {
-    case.report(
-        Code::LintTransactionControl,
-        None,
-        format!("{word} inside a migration"),
-        "the runner opens and ends the transaction itself, together with its own record of the \
-         file: ended early, the file may be half done and not recorded",
-        "remove it; a file that must not run in a transaction says so in its head",
-    );
-}
-
-/// MySQL commits each change by itself, which is a rule of its own.
-fn repeatable(case: &mut Case<'_>, parsed: &Statement) {
-    // What is built concurrently has a rule that says more.
-    let told = matches!(parsed, Statement::CreateIndex(index) if index.concurrently);
-    let spared = case.in_transaction || case.server.is(Engine::MySql);
-    if told || spared || is_repeatable(parsed) {
-        return;
-    }
-    let fix = match parsed {
-        Statement::CreateTable(_) | Statement::CreateIndex(_) => "add IF NOT EXISTS",
-        Statement::DropTable { .. } | Statement::DropIndex { .. } => "add IF EXISTS",
-        _ if case.server.is(Engine::Postgres) => {
-            "add IF NOT EXISTS or IF EXISTS where the statement has it, or move it to a file that \
-             runs in a transaction"
-        }
-        _ => "move it to a file that runs in a transaction",
-    };
-    let table = locks(parsed).first().copied();
-    case.report(
-        Code::LintNotRepeatable,
-        table,
-        "a statement that can't run twice, in a file without a transaction",
-        "if a later statement of the file fails, the file runs again from its start and fails here",
-        fix,
     );
 }
 

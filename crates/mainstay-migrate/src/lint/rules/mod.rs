@@ -166,30 +166,6 @@ fn locks(parsed: &Statement) -> Vec<&Name> {
     }
 }
 
-/// Whether running the statement again does no harm; true as well of what changes no schema.
-pub(super) fn is_repeatable(parsed: &Statement) -> bool {
-    match parsed {
-        Statement::CreateTable(table) => table.if_not_exists,
-        Statement::CreateIndex(index) => index.if_not_exists,
-        Statement::DropTable { if_exists, .. } | Statement::DropIndex { if_exists, .. } => {
-            *if_exists
-        }
-        Statement::AlterTable(alter) => alter.actions.iter().all(|action| match action {
-            Action::AddColumn(column) => column.if_not_exists,
-            Action::DropColumn { if_exists, .. } => *if_exists,
-            Action::RenameColumn { .. }
-            | Action::RenameTable { .. }
-            | Action::AddConstraint(_)
-            | Action::DropConstraint
-            | Action::DropPrimaryKey
-            | Action::AddIndex(_) => false,
-            _ => true,
-        }),
-        Statement::RenameTables(_) | Statement::CreateTrigger { .. } => false,
-        _ => true,
-    }
-}
-
 fn constraints(alter: &AlterTable) -> impl Iterator<Item = &Constraint> {
     alter.actions.iter().filter_map(|action| match action {
         Action::AddConstraint(constraint) => Some(constraint),

@@ -7,7 +7,7 @@ use super::super::parse::{
     Action, AlterTable, ColumnDef, ConstraintKind, CreateTable, DefaultValue, Generated, IndexKind,
     Name, Online, Statement,
 };
-use super::{Case, is_repeatable, made, types};
+use super::{Case, made, types};
 
 /// What a change costs while it runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +42,6 @@ pub(super) fn check(case: &mut Case<'_>, parsed: &Statement) {
         }
         _ => {}
     }
-    several(case, parsed);
 }
 
 fn create(case: &mut Case<'_>, table: &CreateTable) {
@@ -270,19 +269,5 @@ fn random_key(case: &mut Case<'_>, table: &Name, column: &ColumnDef) {
         "each INSERT goes to another page: pages are read, split and half empty, and every other \
          index repeats the long key",
         format!("{name} BIGINT UNSIGNED AUTO_INCREMENT; or UUIDs of version 7 in a BINARY(16)"),
-    );
-}
-
-/// Each change of the schema commits by itself.
-fn several(case: &mut Case<'_>, parsed: &Statement) {
-    if is_repeatable(parsed) || case.file.changes != 1 {
-        return;
-    }
-    case.report(
-        Code::LintSeveralDdl,
-        None,
-        "a second change of the schema in one file",
-        "each commits by itself: if this one fails the first stays, and the file can't run again",
-        "one change for each file; or IF NOT EXISTS and IF EXISTS where the statements have them",
     );
 }

@@ -186,14 +186,3 @@ fn what_breaks_the_program_that_runs() {
     silent(POSTGRES, Code::LintUnfilteredWrite, "UPDATE orders SET note = '' WHERE id < 5");
     silent(POSTGRES, Code::LintUnfilteredWrite, "DELETE FROM flags");
 }
-
-#[test]
-fn files() {
-    fires(POSTGRES, Code::LintTransactionControl, "BEGIN; SELECT 1; COMMIT");
-    silent(POSTGRES, Code::LintTransactionControl, "SAVEPOINT a; ROLLBACK TO SAVEPOINT a");
-    let table = "CREATE TABLE t (id bigint PRIMARY KEY)";
-    fires(POSTGRES_OUTSIDE, Code::LintNotRepeatable, table);
-    silent(POSTGRES, Code::LintNotRepeatable, table);
-    let again = "CREATE TABLE IF NOT EXISTS t (id bigint PRIMARY KEY)";
-    silent(POSTGRES_OUTSIDE, Code::LintNotRepeatable, again);
-}
