@@ -1,13 +1,13 @@
 //! Tests, benchmarks, and what must pass before a change lands.
 
-use crate::packages;
+use crate::{oracle, packages};
 use crate::run::{Done, cargo, run};
 
 /// The features of the facade, each of which must build alone.
-const FEATURES: &[&str] = &["sqlite", "postgres", "mysql", "local", "sqlite,metrics"];
+const FEATURES: &[&str] = &["sqlite", "postgres", "mysql", "local", "sqlite,metrics", "sqlite,migrate"];
 
-/// The modules of the tests that need a server.
-const SERVERS: &[&str] = &["postgres::", "mariadb::", "pgbouncer::"];
+/// The modules of the tests that need a server, or another tool.
+const SERVERS: &[&str] = &["postgres::", "mariadb::", "pgbouncer::", "oracle::"];
 
 /// Every test; under the rig, unless only the embedded ones are asked for.
 pub(crate) fn test(embedded: bool, rest: &[String]) -> Done {
@@ -24,7 +24,8 @@ pub(crate) fn test(embedded: bool, rest: &[String]) -> Done {
         return run(&mut cargo(&[&["test", "--workspace"], to_cargo, &skip, to_tests].concat()));
     }
     packages::servers()?;
-    run(&mut cargo(&[&RIG[..], &["exec", env!("CARGO"), "test", "--workspace"], &rest].concat()))
+    let mut command = cargo(&[&RIG[..], &["exec", env!("CARGO"), "test", "--workspace"], &rest].concat());
+    run(command.env(oracle::VARIABLE, oracle::liquibase()?))
 }
 
 /// The servers as a program, from the testkit.
@@ -38,7 +39,11 @@ pub(crate) fn bench(name: &str, part: Option<&str>) -> Done {
     run(&mut cargo(&["build", "--release", "--package", "shop"]))?;
     let run_it = [env!("CARGO"), "run", "--quiet", "--release", "--package", "bench", "--", name];
     let bench: Vec<&str> = run_it.into_iter().chain(part).collect();
-    run(&mut cargo(&[&RIG[..], &["exec", "--durable"], &bench].concat()))
+    let mut command = cargo(&[&RIG[..], &["exec", "--durable"], &bench].concat());
+    if name == "migrate" {
+        command.env(oracle::VARIABLE, oracle::liquibase()?);
+    }
+    run(&mut command)
 }
 
 /// Format, lints, docs, features, tests.

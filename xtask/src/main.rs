@@ -1,6 +1,7 @@
 //! `cargo xtask`: the project's commands, so that nobody has to remember them.
 
 mod ci;
+mod oracle;
 mod packages;
 mod run;
 mod services;

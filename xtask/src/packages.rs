@@ -18,6 +18,17 @@ const SERVERS: &[Package] = &[
 ];
 const LOAD: &[Package] = &[Package { name: "wrk", program: "wrk" }];
 
+const JAVA: &[Package] = &[
+    Package { name: "default-jre-headless", program: "java" },
+    Package { name: "libslf4j-java", program: "/usr/share/java/slf4j-nop.jar" },
+    Package { name: "npm", program: "npm" },
+];
+
+/// What the real Liquibase runs on.
+pub(crate) fn java() -> Done {
+    ensure(JAVA)
+}
+
 /// The servers that the tests run against.
 pub(crate) fn servers() -> Done {
     ensure(SERVERS)

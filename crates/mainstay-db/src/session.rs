@@ -7,10 +7,12 @@
 use std::sync::Arc;
 
 use mainstay_core::{Place, Result};
+use mainstay_pool::{Lease, What};
 
 use crate::connection::{Connection, Raw};
 use crate::db::Db;
 use crate::deadline::scope_deadline;
+use crate::driver::Driver;
 use crate::engine::Engine;
 use crate::error::from_driver;
 use crate::hold::Hold;
@@ -60,16 +62,40 @@ impl Db {
         async move {
             look_past(self, place);
             let db = Db { transaction: None, ..self.clone() };
-            let mut lease = db.acquire(false, place).await?;
-            lease.state.spent = true;
-            // No driver tells whether a transaction is open: the pool is to roll back.
-            lease.state.in_transaction = true;
-            Ok(Session { db, hold: Hold::Pooled(lease), place })
+            let lease = db.acquire(false, place).await?;
+            Ok(Session::new(db, lease, place))
         }
     }
 }
 
 impl Session {
+    fn new(db: Db, mut lease: Lease<Driver>, place: Place) -> Self {
+        lease.state.spent = true;
+        // No driver tells whether a transaction is open: the pool is to roll back.
+        lease.state.in_transaction = true;
+        Self { db, hold: Hold::Pooled(lease), place }
+    }
+
+    /// One more, for who keeps this one meanwhile.
+    ///
+    /// Errors: POOL-010 where none can come free, and those of
+    /// [`acquire`](mainstay_pool::Pool::acquire).
+    #[track_caller]
+    pub fn another(&self) -> impl Future<Output = Result<Session>> + Send + '_ {
+        let place = Place::here();
+        async move {
+            let lease = self.db.shared.pool(false).acquire_beside(1, place).await?;
+            Ok(Session::new(self.db.clone(), lease, place))
+        }
+    }
+
+    /// Says what it is kept for while nothing is sent on it, so that it is not taken for a leak.
+    pub fn keep_for(&self, what: &str) {
+        if let Some(activity) = &self.hold.activity {
+            activity.begins(What::Shared(what.into()));
+        }
+    }
+
     /// Its engine.
     pub fn engine(&self) -> Engine {
         self.db.engine()
@@ -129,7 +155,7 @@ impl Session {
             return outcome.map_err(|e| from_driver(e, Some(sql)));
         }
         let _ = (raw, state, data);
-        let what = format!("{} has no COPY: {}", db.engine(), mainstay_pool::What::shortened(sql));
+        let what = format!("{} has no COPY: {}", db.engine(), What::shortened(sql));
         Err(mainstay_core::Error::new(mainstay_core::Code::WrongEngine, what))
     }
 

@@ -118,8 +118,7 @@ impl Database {
         if self.facts.engine == Engine::Sqlite {
             return self.restore_sqlite().await;
         }
-        self.session = self.db.session().await?;
-        self.set_up().await
+        self.part().await.map(drop)
     }
 
     /// SQLite's writer is one connection, so it is set back instead.
@@ -130,7 +129,7 @@ impl Database {
 
     /// Goes on with a new session, and gives the old one away.
     pub(crate) async fn part(&mut self) -> Result<Session> {
-        let new = self.db.session().await?;
+        let new = self.session.another().await?;
         let old = std::mem::replace(&mut self.session, new);
         self.set_up().await?;
         Ok(old)

@@ -75,7 +75,7 @@ pub use version::Version;
 /// `build.rs` that prints `cargo:rerun-if-changed=migrations`.
 #[macro_export]
 macro_rules! migrations {
-    ($path:literal) => {{
+    ($path:tt) => {{
         use $crate::include_dir;
         static FOLDER: include_dir::Dir<'static> = include_dir::include_dir!($path);
         $crate::Migrations::new().embedded(&FOLDER)

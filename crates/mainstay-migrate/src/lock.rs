@@ -18,6 +18,7 @@ use crate::database::{Database, Facts};
 const MAGIC: i64 = 77_431_708_279_161;
 /// Between two looks at a lock that another has: at first, and after a while.
 const POLL_MIN: Duration = Duration::from_millis(20);
+const KEPT_FOR: &str = "the migrations' lock";
 const POLL_MAX: Duration = Duration::from_secs(1);
 
 /// The lock, held until dropped.
@@ -69,16 +70,20 @@ impl MigrationLock {
             clock.sleep(rng.jittered(pause, 0.3)).await;
             pause = (pause * 2).min(POLL_MAX);
         }
-        Ok(Self(Held::Session(Box::new(database.part().await?))))
+        let session = database.part().await?;
+        session.keep_for(KEPT_FOR);
+        Ok(Self(Held::Session(Box::new(session))))
     }
 
     /// Makes sure that it is still held. Errors: LOCK-003.
     pub(crate) async fn check(&mut self) -> Result<()> {
         let Held::Session(session) = &mut self.0 else { return Ok(()) };
-        session.run("SELECT 1").await.map(drop).map_err(|error| {
+        session.run("SELECT 1").await.map_err(|error| {
             let what = "the session that held the migrations' lock has ended";
             Error::new(Code::LockLost, what).cause(error)
-        })
+        })?;
+        session.keep_for(KEPT_FOR);
+        Ok(())
     }
 }
 

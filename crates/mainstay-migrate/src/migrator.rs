@@ -56,6 +56,8 @@ pub struct Report {
     pub version: Option<String>,
     /// What ought to be looked at.
     pub warnings: Vec<String>,
+    /// The scripts in the history that this program does not know: a newer one was here.
+    pub unknown: Vec<String>,
 }
 
 /// A script that ran.
@@ -208,7 +210,8 @@ impl Migrator {
         let warnings = self.checked(&plan, &opened.progress)?;
         let nothing = todo(&plan, &opened.progress).is_empty() && history.exists;
         let version = plan.current.as_ref().map(ToString::to_string);
-        Ok(nothing.then_some(Report { applied: Vec::new(), version, warnings }))
+        let (applied, unknown) = (Vec::new(), unknown(&plan));
+        Ok(nothing.then_some(Report { applied, version, warnings, unknown }))
     }
 
     pub(crate) fn inputs<'a>(&self, opened: &'a Opened, target: &'a Target) -> Inputs<'a> {
@@ -223,7 +226,7 @@ impl Migrator {
     }
 
     /// What checking warns of. Errors: its first problem.
-    fn checked(&self, plan: &Plan<'_>, progress: &HashMap<Key, Progress>) -> Result<Vec<String>> {
+    pub(crate) fn checked(&self, plan: &Plan<'_>, progress: &HashMap<Key, Progress>) -> Result<Vec<String>> {
         if !self.options.validate {
             return Ok(Vec::new());
         }
@@ -251,7 +254,9 @@ impl Migrator {
         {
             let history = run.history.clone();
             let inputs = self.inputs_of(run, &history, target);
-            report.warnings = self.checked(&Plan::make(&inputs)?, &run.progress)?;
+            let plan = Plan::make(&inputs)?;
+            report.warnings = self.checked(&plan, &run.progress)?;
+            report.unknown = unknown(&plan);
         }
         self.prepare_history(run).await?;
         run.callback(Event::BeforeMigrate).await?;
@@ -405,6 +410,12 @@ impl Migrator {
         self.around_read(&mut opened, event).await?;
         Ok(found)
     }
+}
+
+/// The scripts that a newer program has applied.
+pub(crate) fn unknown(plan: &Plan<'_>) -> Vec<String> {
+    let future = plan.items.iter().filter(|item| item.state.is_future());
+    future.filter_map(|item| item.applied.map(|row| row.script.clone())).collect()
 }
 
 /// What `up` runs: what is pending, and what it can go on with.

@@ -4,11 +4,9 @@ use std::time::Duration;
 
 use mainstay_core::{Code, Error, Result};
 
-use crate::info::Info;
-use crate::migrator::Migrator;
+use crate::migrator::{Migrator, todo, unknown};
 use crate::options::OnStart;
-use crate::plan::Target;
-use crate::state::State;
+use crate::plan::{Plan, Target};
 use crate::told::Told;
 
 /// Between two looks whether somebody else has applied them.
@@ -38,9 +36,12 @@ impl Migrator {
             OnStart::Apply => {
                 let report = self.up(Target::Latest).await?;
                 report.warnings.iter().for_each(|warning| self.tell.note(warning));
-                let mut started = self.look().await?;
-                started.applied = report.applied.into_iter().map(|ran| ran.script).collect();
-                Ok(started)
+                Ok(Started {
+                    applied: report.applied.into_iter().map(|ran| ran.script).collect(),
+                    pending: Vec::new(),
+                    unknown: report.unknown,
+                    version: report.version,
+                })
             }
             OnStart::Wait => self.wait().await,
             OnStart::Refuse => {
@@ -78,24 +79,18 @@ impl Migrator {
 
     /// How the database stands. Errors: MIG-004, and what `validate` finds of what was applied.
     async fn look(&self) -> Result<Started> {
-        let found = self.validate().await?;
-        let mut others = found.clone();
-        others.problems.retain(|problem| problem.code != Code::MigrationPending);
-        others.check()?;
-        found.warnings.iter().for_each(|warning| self.tell.note(&warning.what));
-        let Info { version, migrations, .. } = self.info().await?;
-        let mut started = Started { version, ..Started::default() };
-        for migration in migrations {
-            match migration.state {
-                State::Pending | State::Outdated => started.pending.push(migration.script),
-                state if state.is_future() => {
-                    self.tell.note(&format!("{} was applied by a newer program", migration.script));
-                    started.unknown.push(migration.script);
-                }
-                _ => {}
-            }
-        }
-        Ok(started)
+        let opened = self.open().await?;
+        let target = Target::Latest;
+        let inputs = self.inputs(&opened, &target);
+        let plan = Plan::make(&inputs)?;
+        self.checked(&plan, &opened.progress)?.iter().for_each(|warning| self.tell.note(warning));
+        let scripts = todo(&plan, &opened.progress).into_iter().filter_map(|item| item.script);
+        Ok(Started {
+            applied: Vec::new(),
+            pending: scripts.map(|script| script.script.clone()).collect(),
+            unknown: unknown(&plan),
+            version: plan.current.as_ref().map(ToString::to_string),
+        })
     }
 }
 

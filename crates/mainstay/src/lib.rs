@@ -30,6 +30,7 @@
 //! | `postgres` | PostgreSQL | no |
 //! | `mysql` | MySQL and MariaDB | no |
 //! | `metrics` | `mainstay::metrics::Metrics`, a subscriber that measures through the `metrics` crate | no |
+//! | `migrate` | [`migrate`], schema migrations | no |
 //! | `local` | `postgres+local:PATH`, a private PostgreSQL from installed binaries; implies `postgres` | no |
 //!
 //! The derive of [`FromRow`] and macros such as `sqlx::query!` are sqlx's: a crate that uses them
@@ -51,6 +52,8 @@ pub use mainstay_db::{
     AdvisoryLock, Conflict, Db, Deadlock, Engine, FromRow, Isolation, Propagation, RetryPolicy,
     Violation, ViolationKind, network_call,
 };
+#[cfg(feature = "migrate")]
+pub use mainstay_migrate as migrate;
 pub use mainstay_pool as pool;
 pub use settings::{Database, Settings};
 

@@ -14,6 +14,9 @@ pub struct Settings {
     pub database: Database,
     /// `[pool]`.
     pub pool: Options,
+    /// `[migrate]`.
+    #[cfg(feature = "migrate")]
+    pub migrate: mainstay_migrate::Options,
 }
 
 /// `[database]`.

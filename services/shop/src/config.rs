@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 const DEFAULT_URL: &str = "sqlite:data/shop.db";
 
 /// All keys.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Config {
     /// `[http]`.
@@ -18,6 +18,15 @@ pub struct Config {
     /// `[database]` and `[pool]`.
     #[serde(flatten)]
     pub mainstay: Settings,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let mut mainstay = Settings::default();
+        // Shops that are older than their migrations have the tables of the first one.
+        mainstay.migrate.baseline_on_migrate = true;
+        Self { http: Http::default(), mainstay }
+    }
 }
 
 /// `[http]`.

@@ -67,7 +67,7 @@ async fn run(call: Call) -> Result<()> {
         Some(Command::Config { origin }) => print_config(&loaded, origin),
         Some(Command::Seed) => {
             let db = loaded.value.connect().await?;
-            schema::create(&db).await?;
+            schema::migrate(&db, &loaded.value.mainstay.migrate).await?;
             let seeded = seed::run(&db).await;
             db.close(std::time::Duration::from_secs(10)).await?;
             seeded
@@ -75,7 +75,7 @@ async fn run(call: Call) -> Result<()> {
         None => {
             let listener = server::listen(&loaded.value.http).await?;
             let db = loaded.value.connect().await?;
-            schema::create(&db).await?;
+            schema::migrate(&db, &loaded.value.mainstay.migrate).await?;
             server::serve(listener, db, &loaded.value.http).await
         }
     }

@@ -135,7 +135,7 @@ impl Linter {
                 let outside = !in_transaction && !self.file.explicit;
                 self.file.foreign_keys_off = is_off(value) && outside;
             }
-            Statement::Control { open, .. } => {
+            Statement::Control { open } => {
                 // What was held or is not committed yet belongs to one transaction.
                 self.file.explicit = *open;
                 self.file.locked.clear();

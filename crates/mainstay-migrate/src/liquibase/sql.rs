@@ -35,7 +35,7 @@ fn first_line(line: &str) -> Option<&str> {
 /// The pieces of a file; `path` is what the history calls it, unless it says otherwise itself.
 pub(super) fn parse(text: &str, file: &Arc<str>, path: &str) -> Result<Vec<Piece>> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let mut reader = Reader { file, path: path.to_owned(), pieces: Vec::new(), open: None };
+    let mut reader = Reader { path: path.to_owned(), pieces: Vec::new(), open: None };
     let mut lines = text.lines().enumerate().map(|(i, line)| (i + 1, line));
     while let Some((number, line)) = lines.next() {
         let at = Location::new(file, number);
@@ -95,14 +95,13 @@ struct Open {
     rollback: String,
 }
 
-struct Reader<'a> {
-    file: &'a Arc<str>,
+struct Reader {
     path: String,
     pieces: Vec<Piece>,
     open: Option<Open>,
 }
 
-impl Reader<'_> {
+impl Reader {
     fn line(&mut self, line: &str, at: Location) -> Result<()> {
         sql_header::refuse_one_dash(line, &at)?;
         if let Some(rest) = sql_header::directive(line, "property") {

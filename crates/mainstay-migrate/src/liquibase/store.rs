@@ -230,7 +230,7 @@ pub(crate) async fn hold(database: &mut Database, wait: Duration) -> Result<Opti
     let lock = lock_table(&database.facts);
     let sql = format!("SELECT LOCKED, LOCKEDBY FROM {lock} WHERE ID = 1");
     let server = database.facts.engine != Engine::Sqlite;
-    let mut session = if server { Some(database.db.session().await?) } else { None };
+    let mut session = if server { Some(database.session.another().await?) } else { None };
     loop {
         let rows = match &mut session {
             Some(session) => {
@@ -244,6 +244,7 @@ pub(crate) async fn hold(database: &mut Database, wait: Duration) -> Result<Opti
             None => (None, None),
         };
         if !locked.unwrap_or(false) {
+            session.iter().for_each(|session| session.keep_for("keeping Liquibase out"));
             return Ok(session);
         }
         if let Some(session) = &mut session {

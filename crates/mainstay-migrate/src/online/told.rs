@@ -50,6 +50,7 @@ pub struct Progress {
     pub eta: Option<Duration>,
 }
 
+#[expect(clippy::ref_option, reason = "the signature is serde's")]
 fn as_seconds<S: serde::Serializer>(
     eta: &Option<Duration>,
     serializer: S,

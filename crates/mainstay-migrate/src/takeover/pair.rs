@@ -45,6 +45,7 @@ impl Taken {
         let same = |a: &Applied, b: &Applied| {
             a.version == b.version
                 && a.kind == b.kind
+                && a.checksum == b.checksum
                 && (a.version.is_some() || a.description == b.description)
         };
         history.exists

@@ -127,7 +127,7 @@ async fn killed_anywhere_the_next_run_converges(engine: Engine) {
         let migrator = Migrator::new(&db, Migrations::new().folder(folder.path()));
         let outcome = migrator.up(Target::Latest).await;
         outcome.unwrap_or_else(|error| panic!("killed after {after} statements: {error:?}"));
-        let here = Here { db: db.clone(), url: fresh.url().to_owned() };
+        let here = Here { db: db.clone() };
         assert_eq!(look(&here).await, expected, "killed after {after} statements");
         assert!(migrator.validate().await.unwrap().problems.is_empty());
         db.close(std::time::Duration::from_secs(5)).await.unwrap();
@@ -144,7 +144,7 @@ async fn expected(engine: Engine, folder: &Path) -> String {
     let fresh = Fresh::new(engine).await;
     let db = Db::connect(fresh.url()).await.unwrap();
     Migrator::new(&db, Migrations::new().folder(folder)).up(Target::Latest).await.unwrap();
-    let seen = look(&Here { db: db.clone(), url: fresh.url().to_owned() }).await;
+    let seen = look(&Here { db: db.clone() }).await;
     db.close(std::time::Duration::from_secs(5)).await.unwrap();
     fresh.remove().await;
     seen
@@ -204,7 +204,7 @@ async fn many_processes_apply_once(engine: Engine) {
         assert!(end(child).await.success());
     }
     let db = Db::connect(fresh.url()).await.unwrap();
-    let here = Here { db: db.clone(), url: fresh.url().to_owned() };
+    let here = Here { db: db.clone() };
     assert_eq!(look(&here).await, expected(engine, folder.path()).await);
     db.close(std::time::Duration::from_secs(5)).await.unwrap();
     fresh.remove().await;

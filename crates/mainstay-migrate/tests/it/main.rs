@@ -6,4 +6,5 @@ mod apply;
 mod bad;
 mod crash;
 mod flyway;
+mod liquibase;
 mod support;

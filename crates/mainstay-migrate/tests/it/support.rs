@@ -33,7 +33,6 @@ pub(crate) use on_every_engine;
 #[derive(Clone, Debug)]
 pub struct Here {
     pub db: Db,
-    pub url: String,
 }
 
 impl Here {
@@ -78,7 +77,7 @@ impl Here {
 pub async fn run<F: Future<Output = ()>>(engine: Engine, test: impl Fn(Here) -> F) {
     let fresh = Fresh::new(engine).await;
     let db = Db::connect(fresh.url()).await.unwrap();
-    test(Here { db: db.clone(), url: fresh.url().to_owned() }).await;
+    test(Here { db: db.clone() }).await;
     db.close(std::time::Duration::from_secs(5)).await.unwrap();
     fresh.remove().await;
 }

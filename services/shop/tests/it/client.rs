@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicBool;
 use mainstay::Db;
 use mainstay_testkit::Fresh;
 use serde_json::Value;
+use shop::config::Config;
 use shop::health::Readiness;
 use shop::{schema, server};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -28,7 +29,7 @@ impl Drop for Shop {
 impl Shop {
     pub(crate) async fn start(fresh: Fresh) -> Self {
         let db = Db::connect(fresh.url()).await.unwrap();
-        schema::create(&db).await.unwrap();
+        schema::migrate(&db, &Config::default().mainstay.migrate).await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let draining = Arc::new(AtomicBool::new(false));

@@ -119,8 +119,8 @@ fn drop(at: &mut Cursor<'_>, engine: Engine) -> Option<Action> {
         return None;
     }
     at.eat("COLUMN");
-    let if_exists = at.eat("IF EXISTS");
-    Some(Action::DropColumn { name: at.name(engine)?, if_exists })
+    at.eat("IF EXISTS");
+    Some(Action::DropColumn { name: at.name(engine)? })
 }
 
 fn rename(at: &mut Cursor<'_>, engine: Engine) -> Option<Action> {

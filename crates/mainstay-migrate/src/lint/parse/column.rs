@@ -46,7 +46,6 @@ pub(crate) struct ColumnDef {
     pub(crate) charset: Option<String>,
     /// FIRST or AFTER.
     pub(crate) positioned: bool,
-    pub(crate) if_not_exists: bool,
 }
 
 /// What a constraint demands.
@@ -94,7 +93,7 @@ fn listed(list: &str, word: &str) -> bool {
 
 /// A column's definition; none where it does not begin with a name.
 pub(crate) fn column(at: &mut Cursor<'_>, engine: Engine) -> Option<ColumnDef> {
-    let if_not_exists = at.eat("IF NOT EXISTS") || at.eat("IF EXISTS");
+    let _ = at.eat("IF NOT EXISTS") || at.eat("IF EXISTS");
     let name = at.name(engine)?;
     let kind = kind(at);
     let mut column = ColumnDef {
@@ -111,7 +110,6 @@ pub(crate) fn column(at: &mut Cursor<'_>, engine: Engine) -> Option<ColumnDef> {
         identity: false,
         charset: None,
         positioned: false,
-        if_not_exists,
     };
     while at.peek().is_some() {
         attribute(at, engine, &mut column);

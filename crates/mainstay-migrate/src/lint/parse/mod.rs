@@ -32,13 +32,11 @@ pub(crate) enum Statement {
     AlterSystem,
     DropTable {
         names: Vec<Name>,
-        if_exists: bool,
     },
     DropIndex {
         names: Vec<Name>,
         table: Option<Name>,
         concurrently: bool,
-        if_exists: bool,
     },
     DropDatabase {
         name: Name,
@@ -93,7 +91,6 @@ pub(crate) enum Statement {
     },
     /// BEGIN, COMMIT, ROLLBACK: with whether a transaction is open after it.
     Control {
-        word: String,
         open: bool,
     },
     Other,
@@ -168,7 +165,6 @@ pub(crate) enum Action {
     AddColumn(ColumnDef),
     DropColumn {
         name: Name,
-        if_exists: bool,
     },
     RenameColumn {
         from: Name,
@@ -268,13 +264,13 @@ fn drop(at: &mut Cursor<'_>, engine: Engine) -> Option<Statement> {
     at.eat("TEMPORARY");
     let object = at.take()?.keyword();
     let concurrently = at.eat("CONCURRENTLY");
-    let if_exists = at.eat("IF EXISTS");
+    at.eat("IF EXISTS");
     match object.as_str() {
-        "TABLE" => Some(Statement::DropTable { names: at.names(engine), if_exists }),
+        "TABLE" => Some(Statement::DropTable { names: at.names(engine) }),
         "INDEX" => {
             let names = at.names(engine);
             let table = if at.eat("ON") { at.name(engine) } else { None };
-            Some(Statement::DropIndex { names, table, concurrently, if_exists })
+            Some(Statement::DropIndex { names, table, concurrently })
         }
         "DATABASE" | "SCHEMA" => {
             let schema = object == "SCHEMA" && engine == Engine::Postgres;
@@ -366,5 +362,5 @@ fn control(at: &mut Cursor<'_>, word: String) -> Option<Statement> {
         return None;
     }
     let open = matches!(word.as_str(), "BEGIN" | "START");
-    Some(Statement::Control { word, open })
+    Some(Statement::Control { open })
 }

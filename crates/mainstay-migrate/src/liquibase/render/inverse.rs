@@ -1,6 +1,6 @@
 //! The changes that undo a change, where Liquibase knows them by itself.
 
-use mainstay_core::Result;
+use mainstay_core::{Code, Error, Result};
 
 use crate::liquibase::kind::Kind;
 use crate::liquibase::location::Location;
@@ -42,8 +42,8 @@ pub(super) fn of(change: &Change) -> Result<Vec<Defined>> {
     Ok(vec![undo])
 }
 
-fn unknown(at: &Location, name: &str) -> mainstay_core::Error {
-    at.error(format_args!("nothing says how to undo {name}"))
+fn unknown(at: &Location, name: &str) -> Error {
+    Error::new(Code::MigrationUndo, format!("{at}: nothing says how to undo {name}"))
         .fix("write a rollback for the change set; an empty one if nothing is to be done")
 }
 
