@@ -2,6 +2,7 @@
 //! `bench/results/NAME.json`. Run it through xtask: that starts the servers.
 
 mod db;
+mod migrate;
 mod pool;
 #[path = "../../crates/mainstay-testkit/src/proxy.rs"]
 #[allow(
@@ -30,12 +31,16 @@ async fn main() -> ExitCode {
         ("tx", part) if part.is_none_or(|p| tx::PARTS.contains(&p)) => {
             Box::pin(tx::run(part)).await
         }
+        ("migrate", part) if part.is_none_or(|p| migrate::PARTS.contains(&p)) => {
+            Box::pin(migrate::run(part)).await
+        }
         (name, part) => {
             let part = part.map(|p| format!(" {p}")).unwrap_or_default();
             let (pools, transactions) = (pool::PARTS.join(", "), tx::PARTS.join(", "));
+            let migrations = migrate::PARTS.join(", ");
             eprintln!(
                 "there is no benchmark `{name}{part}`; there are: db, pool (parts: {pools}), \
-                 tx (parts: {transactions})"
+                 tx (parts: {transactions}), migrate (parts: {migrations})"
             );
             return ExitCode::FAILURE;
         }

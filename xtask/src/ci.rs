@@ -36,7 +36,7 @@ pub(crate) const RIG: [&str; 7] =
 pub(crate) fn bench(name: &str, part: Option<&str>) -> Done {
     packages::servers()?;
     packages::load()?;
-    run(&mut cargo(&["build", "--release", "--package", "shop"]))?;
+    run(&mut cargo(&["build", "--release", "--package", "shop", "--package", "mainstay-cli"]))?;
     let run_it = [env!("CARGO"), "run", "--quiet", "--release", "--package", "bench", "--", name];
     let bench: Vec<&str> = run_it.into_iter().chain(part).collect();
     let mut command = cargo(&[&RIG[..], &["exec", "--durable"], &bench].concat());

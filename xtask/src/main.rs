@@ -27,7 +27,7 @@ enum Call {
     },
     /// Measures ours and the peers in one run, and writes bench/results/NAME.json
     Bench {
-        /// Which: db, pool, tx
+        /// Which: db, pool, tx, migrate
         name: String,
         /// One part of it alone, shown and not written
         part: Option<String>,

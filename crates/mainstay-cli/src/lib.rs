@@ -2,6 +2,7 @@
 //!
 //! It holds no capability of its own: what it shows is what the crates below do.
 
+pub mod copy;
 mod explain;
 pub mod lab;
 pub mod migrate;
@@ -28,6 +29,8 @@ enum Command {
     /// Shows a database's behaviour live, in tables of its own that are dropped at the end
     #[command(subcommand)]
     Lab(lab::Lab),
+    /// Moves a service's data from one database to another
+    Copy(copy::Call),
     /// Applies, shows, checks and takes back schema migrations
     Migrate(migrate::Migrate),
 }
@@ -37,6 +40,7 @@ pub async fn run(call: Call) -> Result<()> {
     match call.command {
         Command::Explain { code } => explain::run(code.as_deref()),
         Command::Lab(lab) => lab::run(lab).await,
+        Command::Copy(call) => copy::run(call).await,
         Command::Migrate(call) => migrate::run(call).await,
     }
 }

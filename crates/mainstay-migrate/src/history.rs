@@ -252,7 +252,7 @@ fn applied(row: &Row, table: &str) -> Result<Applied> {
     })
 }
 
-fn create_sql(facts: &Facts) -> String {
+pub(crate) fn create_sql(facts: &Facts) -> String {
     let q = |name: &str| facts.engine.quote(name);
     let (pk, index) = (q(&format!("{}_pk", facts.table)), format!("{}_s_idx", facts.table));
     let (rank_more, on, primary) = match facts.engine {

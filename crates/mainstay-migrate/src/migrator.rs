@@ -140,7 +140,7 @@ impl Migrator {
         Ok(Opened { database, scripts, values, history, progress })
     }
 
-    fn values(&self, database: &Database) -> Placeholders {
+    pub(crate) fn values(&self, database: &Database) -> Placeholders {
         let facts = &database.facts;
         let mut values = Placeholders::default();
         let now = chrono::DateTime::<chrono::Utc>::from(database.clock().wall());

@@ -2,6 +2,7 @@
 //! on with transactions.
 
 use mainstay_core::{Code, Error, Result};
+use mainstay_db::Engine;
 
 use crate::database::Facts;
 use crate::nature::{Nature, nature};
@@ -55,7 +56,7 @@ pub(crate) fn prepare(
     facts: &Facts,
 ) -> Result<Prepared> {
     let text = replaced(script, values, replaces)?;
-    let statements = split(&text, facts.engine).map_err(|error| named(&error, &script.path))?;
+    let statements = split_file(&script.path, &text, facts.engine)?;
     let steps: Vec<Step> = statements
         .into_iter()
         .map(|statement| Step { nature: nature(&statement.text, facts), statement })
@@ -67,8 +68,12 @@ pub(crate) fn prepare(
     Ok(Prepared { path, steps, in_transaction, sets_session })
 }
 
-/// `error`, with the file that it is in.
-pub(crate) fn named(error: &Error, path: &str) -> Error {
+/// As [`split`], with the file named in errors: `file:line:column`. Errors: MIG-013.
+pub fn split_file(path: &str, text: &str, engine: Engine) -> Result<Vec<Statement>> {
+    split(text, engine).map_err(|error| named(&error, path))
+}
+
+fn named(error: &Error, path: &str) -> Error {
     let what = error.what();
     let at = what.strip_prefix("line ").and_then(|rest| {
         let (line, rest) = rest.split_once(", column ")?;

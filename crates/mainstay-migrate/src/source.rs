@@ -173,8 +173,11 @@ fn walk(root: &Path, folder: &Path, of: For, depth: usize, out: &mut Vec<Found>)
     if depth > DEPTH_MAX {
         return Err(file_error(format!("{shown} is more than {DEPTH_MAX} folders deep")));
     }
-    let unreadable =
-        |e: std::io::Error| file_error(format!("the folder {shown} can't be read")).cause(e);
+    let unreadable = |e: std::io::Error| {
+        file_error(format!("the folder {shown} can't be read"))
+            .fix("make it, or name another with --dir or migrate.dir")
+            .cause(e)
+    };
     let mut entries: Vec<PathBuf> = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(unreadable)? {
         entries.push(entry.map_err(unreadable)?.path());

@@ -1,11 +1,13 @@
 //! `mainstay migrate`: schema migrations from the command line.
 
+mod expand;
 mod lint;
 mod liquibase;
 mod make;
 mod setting;
 mod show;
 mod split;
+mod takeover;
 
 use std::path::PathBuf;
 
@@ -85,6 +87,11 @@ enum Command {
     Lint(lint::Lint),
     /// Runs Liquibase's changelogs, with Liquibase's own history
     Liquibase(liquibase::Liquibase),
+    /// Changes a table in phases, while the service runs
+    #[command(subcommand)]
+    Expand(expand::Expand),
+    /// Goes on where another tool stopped
+    Takeover(takeover::Takeover),
     /// Prints the statements of a file as they would be sent, with their places
     Split(split::Split),
 }
@@ -105,6 +112,8 @@ pub async fn run(call: Migrate) -> Result<()> {
         Command::Liquibase(call) => {
             return liquibase::run(&call, &Setting::load(&place)?, place.json).await;
         }
+        Command::Takeover(call) => return take_over(call, &place).await,
+        Command::Expand(call) => return expand_it(call, &place).await,
         command => command,
     };
     let mut setting = Setting::load(&place)?;
@@ -127,6 +136,23 @@ pub async fn run(call: Migrate) -> Result<()> {
     done
 }
 
+async fn expand_it(call: expand::Expand, place: &Place) -> Result<()> {
+    let setting = Setting::load(place)?;
+    let db = setting.connect().await?;
+    let done = expand::run(call, &db, &setting.options, place.json).await;
+    db.close(std::time::Duration::from_secs(10)).await?;
+    done
+}
+
+async fn take_over(call: takeover::Takeover, place: &Place) -> Result<()> {
+    let setting = Setting::load(place)?;
+    let db = setting.connect().await?;
+    let migrator = setting.migrator(&db, show::progress(place.json));
+    let done = takeover::run(&migrator, call, &setting, place.json).await;
+    db.close(std::time::Duration::from_secs(10)).await?;
+    done
+}
+
 async fn work(migrator: &Migrator, command: Command, json: bool) -> Result<()> {
     match command {
         Command::Up { target, dry_run: true } => {
@@ -143,7 +169,7 @@ async fn work(migrator: &Migrator, command: Command, json: bool) -> Result<()> {
             println!("the database is taken for one at version {}", migrator.baseline().await?);
             Ok(())
         }
-        Command::New(_) | Command::Split(_) | Command::Lint(_) | Command::Liquibase(_) => Ok(()),
+        Command::New(_) | Command::Split(_) | Command::Lint(_) | Command::Liquibase(_) | Command::Takeover(_) | Command::Expand(_) => Ok(()),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use mainstay_core::{Error, Result};
+use mainstay_core::Result;
 use mainstay_db::Engine;
 use serde_json::json;
 
@@ -40,11 +40,8 @@ impl Dialect {
 /// Prints the statements. Errors: MIG-013, with the file's name; APP-003.
 pub(crate) fn run(split: &Split, json: bool) -> Result<()> {
     let text = super::read(&split.file)?;
-    let statements = mainstay_migrate::split(&text, split.engine.engine()).map_err(|error| {
-        let what = format!("{}: {}", split.file.display(), error.what());
-        let named = Error::new(error.code(), what).fix(error.advice().to_owned());
-        error.reason().map(str::to_owned).into_iter().fold(named, Error::why)
-    })?;
+    let path = split.file.display().to_string();
+    let statements = mainstay_migrate::split_file(&path, &text, split.engine.engine())?;
     if json {
         let all: Vec<_> = statements
             .iter()

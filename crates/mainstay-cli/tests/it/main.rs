@@ -4,3 +4,4 @@
 
 mod command;
 mod lab;
+mod migrate;

@@ -283,10 +283,7 @@ codes! {
         fix "DROP INDEX CONCURRENTLY, outside a transaction";
     /// A statement that can't run in a transaction stands in a file that runs in one.
     LintNotInTransaction = "LINT-003", Program, Never,
-        fix "move it to a file of its own that runs outside a transaction";
-    /// A concurrent build would leave, skip or run into an invalid index.
-    LintIndexLeftover = "LINT-004", Program, Never,
-        fix "DROP INDEX CONCURRENTLY IF EXISTS before CREATE INDEX CONCURRENTLY";
+        fix "leave executeInTransaction out of the file's .conf";
     /// A new column's default is another for each row, so that the table is rewritten under its lock.
     LintVolatileDefault = "LINT-005", Program, Never,
         fix "add the column without the default, set the default, and fill old rows in batches";

@@ -10,6 +10,7 @@ use super::order::order;
 use super::schema::{Column, Table};
 use super::side::Side;
 use super::value::Way;
+use crate::takeover::Tool;
 
 /// A table on both sides.
 #[derive(Clone, Debug)]
@@ -80,8 +81,10 @@ pub(super) struct Wanted<'a> {
 impl Wanted<'_> {
     fn has(self, name: &str) -> bool {
         let ours = [self.history.to_owned(), format!("{}_mainstay", self.history)];
-        let left_out = ours.iter().map(String::as_str).chain([super::cursor::TABLE]);
-        let left_out = left_out.into_iter().any(|table| table.eq_ignore_ascii_case(name));
+        let histories = Tool::ALL.iter().map(|tool| tool.table());
+        let more = histories.chain([super::cursor::TABLE, "databasechangeloglock"]);
+        let mut left_out = ours.iter().map(String::as_str).chain(more);
+        let left_out = left_out.any(|table| table.eq_ignore_ascii_case(name));
         let named = |table: &String| table.eq_ignore_ascii_case(name);
         !left_out && (self.tables.is_empty() || self.tables.iter().any(named))
     }

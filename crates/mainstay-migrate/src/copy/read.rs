@@ -37,9 +37,9 @@ pub(super) async fn batch(
     rows: usize,
 ) -> Result<Vec<Read>> {
     let table = pair.table(which);
+    let rowid = rowid_column(table);
     let mut columns: Vec<&Column> = pair.columns.iter().map(|c| c.column(which)).collect();
     let values = columns.len();
-    let rowid = rowid_column(table);
     match &table.order {
         Keyset::Rowid(_) => columns.extend(&rowid),
         Keyset::Columns(names) => {

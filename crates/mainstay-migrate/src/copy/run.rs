@@ -95,8 +95,7 @@ impl Copy {
     ) -> Result<()> {
         let clock = Clock::system();
         let rows_total = source.count(&pair.source.name).await?;
-        let mut pace = Pace { begun: clock.now(), rows_before: cursor.rows, rows_total };
-        pace.rows_total = pace.rows_total.max(cursor.rows);
+        let pace = Pace { begun: clock.now(), rows_before: cursor.rows, rows_total };
         let name = pair.name();
         (self.tell)(CopyTold::Table { name, rows_total, rows_done: cursor.rows });
         while cursor.done.is_none() {

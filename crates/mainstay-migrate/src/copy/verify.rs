@@ -1,12 +1,12 @@
 //! Reads both sides again and compares them, row for row by a hash over every value.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use mainstay_core::{Code, Error, Result};
 use sha2::{Digest, Sha256};
 
 use super::pair::{Pair, Which};
-use super::read::{self, Read};
+use super::read::{self, KeyPart, Read};
 use super::side::Side;
 use super::value::{Raw, text};
 
@@ -63,7 +63,7 @@ async fn each(
     rows: usize,
     mut on: impl FnMut(Vec<Raw>) + Send,
 ) -> Result<()> {
-    let mut after = None;
+    let mut after: Option<Vec<KeyPart>> = None;
     loop {
         let batch = read::batch(side, pair, which, after.as_deref(), rows).await?;
         let ends = batch.len() < rows;
@@ -86,16 +86,16 @@ fn hash_of(forms: &[Option<String>]) -> u128 {
     let mut hash = Sha256::new();
     for form in forms {
         match form {
-            None => hash.update([0]),
+            None => hash.update([0_u8]),
             Some(form) => {
-                hash.update([1]);
+                hash.update([1_u8]);
                 hash.update((form.len() as u64).to_le_bytes());
                 hash.update(form);
             }
         }
     }
     let bytes = hash.finalize();
-    bytes.iter().take(16).fold(0, |number, byte| number << 8 | u128::from(*byte))
+    bytes.iter().take(16).fold(0, |number, byte| (number << 8) | u128::from(*byte))
 }
 
 /// The forms of the values, of `places` alone if they are named. What fits no column is compared by its
@@ -145,11 +145,11 @@ async fn first_difference(
     })
     .await?;
     let (mut first, mut number) = (None, 0);
-    let mut seen: HashMap<u128, ()> = HashMap::with_capacity(left.len());
+    let mut seen: HashSet<u128> = HashSet::with_capacity(left.len());
     each(source, pair, Which::Source, rows, |row| {
         number += 1;
         let key = key_of(&row);
-        seen.insert(key, ());
+        seen.insert(key);
         let how = match left.get(&key) {
             Some(hash_there) if *hash_there == hash(pair, &row) => return,
             Some(_) => "the row is another in the target where",
@@ -164,7 +164,7 @@ async fn first_difference(
     number = 0;
     each(target, pair, Which::Target, rows, |row| {
         number += 1;
-        if !seen.contains_key(&key_of(&row)) {
+        if !seen.contains(&key_of(&row)) {
             let how = "the target has a row too many, with";
             first.get_or_insert_with(|| (named(pair, &row, number), how));
         }

@@ -91,7 +91,8 @@ async fn insert(target: &mut Side, pair: &Pair, rows: &[Cells]) -> Result<()> {
     let head = format!("INSERT INTO {table} ({names}) VALUES ");
     let mut sql = String::new();
     for row in rows {
-        sql += if sql.is_empty() { &head } else { ", " };
+        let before = if sql.is_empty() { head.as_str() } else { ", " };
+        sql += before;
         sql.push('(');
         for (n, cell) in row.iter().enumerate() {
             sql += if n > 0 { ", " } else { "" };

@@ -33,9 +33,9 @@ impl PerEngine {
             (PerEngine::Each(each), Engine::Sqlite) => each.sqlite.as_ref(),
         };
         let given = text.map(|text| text.trim()).filter(|text| !text.is_empty());
-        given.map(str::to_owned).ok_or_else(|| {
-            Error::new(Code::ExpandPlan, format!("{key} says nothing for {engine}"))
-        })
+        given
+            .map(str::to_owned)
+            .ok_or_else(|| Error::new(Code::ExpandPlan, format!("{key} says nothing for {engine}")))
     }
 }
 

@@ -104,7 +104,8 @@ pub(crate) fn columns_in<'c>(
 /// Whether it is a plain literal, the same for every row and for ever.
 pub(crate) fn is_constant(expr: &str, engine: Engine) -> bool {
     let all = tokens(expr, engine);
-    let text = |n: usize| all.get(n).map_or("", |(_, range): &(Token, Range<usize>)| &expr[range.clone()]);
+    let text =
+        |n: usize| all.get(n).map_or("", |(_, range): &(Token, Range<usize>)| &expr[range.clone()]);
     let kinds: Vec<_> = all.iter().map(|(token, _)| *token).collect();
     match kinds.as_slice() {
         [Token::String | Token::Number] => true,
@@ -116,8 +117,9 @@ pub(crate) fn is_constant(expr: &str, engine: Engine) -> bool {
 
 /// Makes sure that `expr` ends where it should: it is put between brackets. Errors: MIG-017.
 pub(crate) fn check(expr: &str, engine: Engine, key: &str) -> Result<()> {
-    let wrong =
-        |what: &str| Err(Error::new(Code::ExpandPlan, format!("{key} {what}")).why(expr.to_owned()));
+    let wrong = |what: &str| {
+        Err(Error::new(Code::ExpandPlan, format!("{key} {what}")).why(expr.to_owned()))
+    };
     let mut lexer = Lexer::new(expr, engine);
     let mut depth = 0_i32;
     while let Some((token, range)) = lexer.next() {

@@ -104,7 +104,8 @@ impl Ground {
             of.len() >= columns.len() && of.iter().zip(columns).all(|(a, b)| same(engine, a, b))
         };
         let key: Vec<_> = self.key.iter().map(|key| key.name.clone()).collect();
-        (!self.by_rowid && begins(&key)) || self.indexes.iter().any(|i| i.plain && begins(&i.columns))
+        (!self.by_rowid && begins(&key))
+            || self.indexes.iter().any(|i| i.plain && begins(&i.columns))
     }
 }
 

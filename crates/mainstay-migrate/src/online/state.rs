@@ -134,19 +134,19 @@ fn json(value: &impl Serialize) -> Result<String> {
 
 /// Makes the table, unless it is there.
 pub(crate) async fn create(database: &mut Database) -> Result<()> {
-    let long = if database.facts.engine == Engine::MySql { "LONGTEXT" } else { "TEXT" };
+    let (long, options) = match database.facts.engine {
+        Engine::MySql => ("LONGTEXT", " CHARACTER SET utf8mb4"),
+        Engine::Postgres | Engine::Sqlite => ("TEXT", ""),
+    };
     let sql = format!(
         "CREATE TABLE IF NOT EXISTS {} (name VARCHAR(60) NOT NULL PRIMARY KEY, \
          declaration {long} NOT NULL, ground {long} NOT NULL, phase VARCHAR(10) NOT NULL, \
          step INT NOT NULL, cursor_key {long} NOT NULL, rows_done BIGINT NOT NULL, \
          rows_total BIGINT NOT NULL, started_at VARCHAR(40) NOT NULL, \
-         updated_at VARCHAR(40) NOT NULL, expanded_at VARCHAR(40) NOT NULL)",
+         updated_at VARCHAR(40) NOT NULL, expanded_at VARCHAR(40) NOT NULL){options}",
         database.facts.qualified(TABLE)
     );
-    match database.has_table(TABLE).await? {
-        true => Ok(()),
-        false => database.run(&sql).await.map(drop),
-    }
+    if database.has_table(TABLE).await? { Ok(()) } else { database.run(&sql).await.map(drop) }
 }
 
 /// All changes by name; none where the table is not there.
@@ -154,8 +154,7 @@ pub(crate) async fn all(database: &mut Database) -> Result<Vec<Saved>> {
     if !database.has_table(TABLE).await? {
         return Ok(Vec::new());
     }
-    let sql =
-        format!("SELECT {COLUMNS} FROM {} ORDER BY name", database.facts.qualified(TABLE));
+    let sql = format!("SELECT {COLUMNS} FROM {} ORDER BY name", database.facts.qualified(TABLE));
     database.rows(&sql).await?.iter().map(saved).collect()
 }
 

@@ -143,8 +143,8 @@ impl Migrator {
             return Err(Error::new(Code::MigrationHistory, what)
                 .why("there is nothing to take over")
                 .fix(
-                    "run the changelog as before; to write SQL files from now on, say with \
-                     --baseline which version the database has",
+                    "run the changelog with mainstay migrate liquibase; to write SQL files from now on, \
+                     say with --baseline which version the database has",
                 ));
         };
         let description = &self.options.baseline_description;

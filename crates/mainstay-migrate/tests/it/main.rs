@@ -4,7 +4,11 @@
 
 mod apply;
 mod bad;
+mod copy;
 mod crash;
 mod flyway;
+mod lint;
 mod liquibase;
+mod online;
 mod support;
+mod takeover;

@@ -88,7 +88,7 @@ pub(super) fn table_index(at: &mut Cursor<'_>, engine: Engine) -> Option<TableIn
 
 fn index(at: &mut Cursor<'_>, engine: Engine, unique: bool, kind: IndexKind) -> Option<Statement> {
     let concurrently = at.eat("CONCURRENTLY");
-    let if_not_exists = at.eat("IF NOT EXISTS");
+    at.eat("IF NOT EXISTS");
     let name = if at.looking_at("ON") { None } else { at.name(engine) };
     at.skip_past("ON");
     at.eat("ONLY");
@@ -102,7 +102,6 @@ fn index(at: &mut Cursor<'_>, engine: Engine, unique: bool, kind: IndexKind) -> 
         kind,
         unique,
         concurrently,
-        if_not_exists,
         columns,
         ordinary,
         online: online(at.rest()),

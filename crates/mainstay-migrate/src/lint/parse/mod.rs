@@ -136,7 +136,6 @@ pub(crate) struct CreateIndex {
     pub(crate) kind: IndexKind,
     pub(crate) unique: bool,
     pub(crate) concurrently: bool,
-    pub(crate) if_not_exists: bool,
     pub(crate) columns: Vec<Name>,
     /// Neither partial nor of another method than B-tree: comparable with others.
     pub(crate) ordinary: bool,

@@ -40,7 +40,8 @@ pub(super) fn check(case: &mut Case<'_>, parsed: &Statement) {
             None,
             "VACUUM stands in a file that runs in a transaction",
             "SQLite refuses it there",
-            "move it to a file of its own that runs outside a transaction",
+            "leave executeInTransaction out of the file's .conf: what can't be in a transaction then \
+             runs outside one",
         ),
         _ => {}
     }
@@ -92,8 +93,7 @@ fn recipe(case: &Case<'_>, table: &Name) -> String {
     let names = if names.is_empty() { "...".to_owned() } else { names.join(", ") };
     let new = super::made(&[table.bare(), "new"]);
     format!(
-        "-- in a file that runs outside a transaction, so that the PRAGMA works:\n\
-         PRAGMA foreign_keys = OFF;\n\
+        "PRAGMA foreign_keys = OFF;\n\
          CREATE TABLE {new} (...);\n\
          INSERT INTO {new} ({names}) SELECT {names} FROM {table};\n\
          DROP TABLE {table};\n\
@@ -187,7 +187,7 @@ fn drop_table(case: &mut Case<'_>, name: &Name) {
         "with foreign keys on, SQLite deletes its rows first, and with them by ON DELETE CASCADE \
          the rows that refer to them",
         format!(
-            "PRAGMA foreign_keys = OFF;\n-- in a file that runs outside a transaction\n\
+            "PRAGMA foreign_keys = OFF;\n\
              DROP TABLE {name};\nPRAGMA foreign_key_check;\nPRAGMA foreign_keys = ON;"
         ),
     );

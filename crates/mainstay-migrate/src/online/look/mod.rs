@@ -46,16 +46,11 @@ pub(crate) async fn check(database: &mut Database, change: &Change, ground: &Gro
             return Err(refused(format!("{} has a column `{name}` already", ground.table)));
         }
     }
-    let filled = !change.kind.new_columns().is_empty();
-    if filled && ground.key.is_empty() {
-        return Err(refused(format!("{} has no primary key", ground.table))
-            .why("its rows are filled batch by batch, in the order of that key"));
-    }
     let named = match &change.kind {
-        Kind::AddUnique(unique) => &unique.columns,
-        Kind::AddForeignKey(key) => &key.columns,
-        Kind::AddIndex(index) => &index.columns,
-        _ => &Vec::new(),
+        Kind::AddUnique(unique) => unique.columns.as_slice(),
+        Kind::AddForeignKey(key) => key.columns.as_slice(),
+        Kind::AddIndex(index) => index.columns.as_slice(),
+        _ => &[],
     };
     for name in named {
         ground.need(engine, name)?;
@@ -107,7 +102,8 @@ async fn check_target(database: &mut Database, key: &AddForeignKey) -> Result<()
     };
     let primary: Vec<_> =
         target.columns.iter().filter(|c| c.primary).map(|c| c.name.clone()).collect();
-    if unique(&primary) || target.indexes.iter().any(|i| i.unique && i.plain && unique(&i.columns)) {
+    if unique(&primary) || target.indexes.iter().any(|i| i.unique && i.plain && unique(&i.columns))
+    {
         return Ok(());
     }
     let (table, columns) = (&target.table, key.to.join(", "));

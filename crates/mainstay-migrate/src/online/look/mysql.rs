@@ -140,10 +140,11 @@ fn class(columns: &[Column], name: &str) -> Result<KeyClass> {
     let kind = columns.iter().find(|c| c.name == name).map_or("", |c| c.kind.as_str());
     let word: String = kind.chars().take_while(char::is_ascii_alphanumeric).collect();
     Ok(match word.to_ascii_lowercase().as_str() {
-        "tinyint" | "smallint" | "mediumint" | "int" | "integer" | "bigint" | "decimal" | "year" => {
-            KeyClass::Number
+        "tinyint" | "smallint" | "mediumint" | "int" | "integer" | "bigint" | "decimal"
+        | "year" => KeyClass::Number,
+        "binary" | "varbinary" | "tinyblob" | "blob" | "mediumblob" | "longblob" => {
+            KeyClass::Binary
         }
-        "binary" | "varbinary" | "tinyblob" | "blob" | "mediumblob" | "longblob" => KeyClass::Binary,
         "enum" | "set" | "bit" | "float" | "double" => {
             return Err(refused(format!("the primary key's column `{name}` is of type {word}"))
                 .why("rows can't be gone through in the order of its values"));
@@ -194,7 +195,9 @@ pub(super) async fn users(
         };
         for row in rows {
             let (who, body, also) = (text(&row, 0)?, text(&row, 1)?, text(&row, 2)?);
-            if mentions(&body, MYSQL, &column.name) && (also.is_empty() || mentions(&body, MYSQL, &also)) {
+            if mentions(&body, MYSQL, &column.name)
+                && (also.is_empty() || mentions(&body, MYSQL, &also))
+            {
                 found.push(who);
             }
         }

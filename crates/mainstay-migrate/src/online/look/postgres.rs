@@ -40,7 +40,8 @@ pub(super) async fn ground(database: &mut Database, table: &str) -> Result<Groun
 }
 
 async fn columns(database: &mut Database, oid: &str) -> Result<Vec<Column>> {
-    let generated = if database.facts.at_least(12, 0, 0) { "a.attgenerated <> ''" } else { "false" };
+    let generated =
+        if database.facts.at_least(12, 0, 0) { "a.attgenerated <> ''" } else { "false" };
     let sql = format!(
         "SELECT a.attname::text, format_type(a.atttypid, a.atttypmod), \
          CASE WHEN a.attnotnull THEN '0' ELSE '1' END, pg_get_expr(d.adbin, d.adrelid), \

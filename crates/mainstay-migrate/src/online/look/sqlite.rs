@@ -114,10 +114,13 @@ pub(super) async fn users(
     let name = database.facts.literal(&ground.table);
     let mut found = Vec::new();
     let rows = database
-        .rows("SELECT type, name, tbl_name, sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY 2")
+        .rows(
+            "SELECT type, name, tbl_name, sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY 2",
+        )
         .await?;
     for row in rows {
-        let (kind, object, of, sql) = (text(&row, 0)?, text(&row, 1)?, text(&row, 2)?, text(&row, 3)?);
+        let (kind, object, of, sql) =
+            (text(&row, 0)?, text(&row, 1)?, text(&row, 2)?, text(&row, 3)?);
         let about = kind == "view" || (kind == "trigger" && !same(SQLITE, &of, &ground.table));
         let own = kind == "trigger" && same(SQLITE, &of, &ground.table);
         let uses = mentions(&sql, SQLITE, &column.name);

@@ -90,7 +90,8 @@ fn contract(site: Site<'_>, column: &Column) -> Vec<Work> {
             works
         }
         Engine::MySql => {
-            let sql = format!("ALTER TABLE {table} MODIFY COLUMN {name} {}", site.definition(column));
+            let sql =
+                format!("ALTER TABLE {table} MODIFY COLUMN {name} {}", site.definition(column));
             let done = format!("{} AND IS_NULLABLE = 'NO'", site.has_column(&column.name));
             vec![
                 site.alter(title, &sql, Some(&done)),

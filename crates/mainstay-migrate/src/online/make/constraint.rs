@@ -196,10 +196,8 @@ fn duplicates(site: Site<'_>, columns: &[String], filter: Option<&str>) -> Work 
     let filter = filter.map(|filter| format!(" AND ({filter})")).unwrap_or_default();
     let given = format!("{}{filter}", given.join(" AND "));
     let joined = columns.iter().map(|c| format!("a.{0} = d.{0}", site.q(c)));
-    // The filter's names are the table's own, so that its rows are found before they are joined.
-    let rows = format!("(SELECT * {}FROM {table} WHERE {given})", site.rowid_as_column());
     let sql = format!(
-        "SELECT {} FROM {rows} a JOIN (SELECT {list} FROM {table} WHERE {given} GROUP BY {list} \
+        "SELECT {} FROM {table} a JOIN (SELECT {list} FROM {table} WHERE {given} GROUP BY {list} \
          HAVING COUNT(*) > 1 LIMIT {SHOWN_MAX}) d ON {} LIMIT {SHOWN_MAX}",
         site.key_shown("a"),
         joined.collect::<Vec<_>>().join(" AND "),

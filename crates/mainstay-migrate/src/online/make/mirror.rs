@@ -86,11 +86,8 @@ fn made(site: Site<'_>, mirror: &Mirror<'_>, replaces: bool, copied: bool) -> Ma
         mirror.new.iter().map(|new| site.add_column(&new.column.name, &new.column.kind)).collect();
     expand.push(keeps(site, mirror));
     expand.extend(copies.iter().map(|copy| copy.work(site)));
-    let restores = if mirror.relaxed {
-        vec![Edit::NotNull(mirror.old.name.clone())]
-    } else {
-        Vec::new()
-    };
+    let restores =
+        if mirror.relaxed { vec![Edit::NotNull(mirror.old.name.clone())] } else { Vec::new() };
     let copy_names: Vec<_> = copies.iter().map(|copy| copy.name.clone()).collect();
     let mut drops = vec![format!("the column {}.{}", site.ground.table, mirror.old.name)];
     if !copied {
@@ -163,20 +160,20 @@ fn fill(site: Site<'_>, mirror: &Mirror<'_>) -> Fill {
 
 /// An index of the old column, made again for the new one.
 #[derive(Debug)]
-pub(super) struct Copy<'a> {
+pub(super) struct Twin<'a> {
     pub(super) of: &'a Index,
     /// What it is called until the old one is gone.
     pub(super) name: String,
     pub(super) definition: String,
 }
 
-fn copies<'a>(site: Site<'a>, mirror: &'a Mirror<'_>) -> Vec<Copy<'a>> {
+fn copies<'a>(site: Site<'a>, mirror: &'a Mirror<'_>) -> Vec<Twin<'a>> {
     let engine = site.engine();
     let Some(new) = mirror.new.first() else { return Vec::new() };
     let indexes = site.ground.indexes_of(engine, &mirror.old.name);
     indexes
         .filter(|index| !index.definition.is_empty())
-        .map(|of| Copy {
+        .map(|of| Twin {
             of,
             name: beside(&of.name),
             definition: renamed(&of.definition, engine, &mirror.old.name, &new.column.name),
@@ -184,7 +181,7 @@ fn copies<'a>(site: Site<'a>, mirror: &'a Mirror<'_>) -> Vec<Copy<'a>> {
         .collect()
 }
 
-impl Copy<'_> {
+impl Twin<'_> {
     fn work(&self, site: Site<'_>) -> Work {
         let title = format!("builds the index {} for the new column, beside writers", self.of.name);
         let unique = if self.of.unique { "UNIQUE " } else { "" };

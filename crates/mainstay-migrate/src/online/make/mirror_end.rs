@@ -3,7 +3,7 @@
 
 use mainstay_db::Engine;
 
-use super::mirror::Copy;
+use super::mirror::Twin;
 use super::triggers::{self, Mirror};
 use super::{How, Say, Site, Work, none};
 use crate::online::ground::Column;
@@ -13,7 +13,7 @@ use crate::online::rebuild::{Edit, Rebuild};
 pub(super) fn contract(
     site: Site<'_>,
     mirror: &Mirror<'_>,
-    copies: &[Copy<'_>],
+    copies: &[Twin<'_>],
     replaces: bool,
 ) -> Vec<Work> {
     match site.engine() {
@@ -23,12 +23,7 @@ pub(super) fn contract(
     }
 }
 
-fn postgres(
-    site: Site<'_>,
-    mirror: &Mirror<'_>,
-    copies: &[Copy<'_>],
-    replaces: bool,
-) -> Vec<Work> {
+fn postgres(site: Site<'_>, mirror: &Mirror<'_>, copies: &[Twin<'_>], replaces: bool) -> Vec<Work> {
     let (table, old) = (site.table(), site.q(&mirror.old.name));
     let required = mirror.new.iter().filter(|new| !new.column.nullable);
     let required: Vec<_> = required.map(|new| new.column.name.clone()).collect();
@@ -63,7 +58,7 @@ fn postgres(
 
 /// Between the triggers' end and the old column's nobody may write, or the write would be lost or
 /// fail: the table is locked for a moment. Only a server that drops columns in place takes longer.
-fn mysql(site: Site<'_>, mirror: &Mirror<'_>, copies: &[Copy<'_>], replaces: bool) -> Vec<Work> {
+fn mysql(site: Site<'_>, mirror: &Mirror<'_>, copies: &[Twin<'_>], replaces: bool) -> Vec<Work> {
     let (table, old_name) = (site.table(), &mirror.old.name);
     let old = site.q(old_name);
     let mut works = Vec::new();
@@ -113,7 +108,7 @@ fn mysql(site: Site<'_>, mirror: &Mirror<'_>, copies: &[Copy<'_>], replaces: boo
     works
 }
 
-fn sqlite(site: Site<'_>, mirror: &Mirror<'_>, copies: &[Copy<'_>], replaces: bool) -> Work {
+fn sqlite(site: Site<'_>, mirror: &Mirror<'_>, copies: &[Twin<'_>], replaces: bool) -> Work {
     let old = &mirror.old.name;
     let mut edits = vec![Edit::Drop(old.clone())];
     for Column { name, nullable, default, .. } in mirror.new.iter().map(|new| &new.column) {

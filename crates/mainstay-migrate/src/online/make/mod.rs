@@ -12,6 +12,7 @@ use mainstay_db::Engine;
 
 use super::change::{Change, Kind};
 use super::ground::{Column, Ground};
+use super::look::refused;
 use super::plan::{Fill, How, Made, Plan, Say, Step, Steps, Work};
 use super::state::Phase;
 use crate::database::Facts;
@@ -27,15 +28,20 @@ pub(crate) struct Site<'a> {
 /// Errors: MIG-017.
 pub(crate) fn make(facts: &Facts, ground: &Ground, change: &Change) -> Result<Made> {
     let site = Site { facts, ground, change: &change.name };
-    match &change.kind {
-        Kind::AddColumn(column) => add::column(site, column),
-        Kind::AddUnique(unique) => constraint::unique(site, unique),
-        Kind::AddForeignKey(key) => constraint::foreign_key(site, key),
-        Kind::AddIndex(index) => constraint::index(site, index),
+    let made = match &change.kind {
+        Kind::AddColumn(column) => add::column(site, column)?,
+        Kind::AddUnique(unique) => constraint::unique(site, unique)?,
+        Kind::AddForeignKey(key) => constraint::foreign_key(site, key)?,
+        Kind::AddIndex(index) => constraint::index(site, index)?,
         kind @ (Kind::RenameColumn(_) | Kind::RetypeColumn(_) | Kind::SplitColumn(_)) => {
-            mirror::mirror(site, kind)
+            mirror::mirror(site, kind)?
         }
+    };
+    if made.fill.is_some() && ground.key.is_empty() {
+        return Err(refused(format!("{} has no primary key", ground.table))
+            .why("its rows are filled batch by batch, in the order of that key"));
     }
+    Ok(made)
 }
 
 /// As it is shown.
@@ -141,12 +147,33 @@ impl Site<'_> {
         )
     }
 
+    /// The key of a row of `alias`, as an expression for people.
+    pub(crate) fn key_shown(&self, alias: &str) -> String {
+        let part = |name: &str| {
+            let (title, value) = (format!("{name}="), format!("{alias}.{}", self.q(name)));
+            let title = self.facts.literal(&title);
+            match self.engine() {
+                Engine::Postgres => format!("{title} || {value}::text"),
+                Engine::Sqlite => format!("{title} || {value}"),
+                Engine::MySql => format!("CONCAT({title}, CAST({value} AS CHAR))"),
+            }
+        };
+        let parts: Vec<_> = self.ground.key.iter().map(|key| part(&key.name)).collect();
+        match (parts.as_slice(), self.engine()) {
+            ([], _) => "'a row, of no key'".to_owned(),
+            (parts, Engine::MySql) => format!("CONCAT_WS(', ', {})", parts.join(", ")),
+            (parts, _) => parts.join(" || ', ' || "),
+        }
+    }
+
     /// A column that is NULL to begin with, added by the engine's cheapest way.
     pub(crate) fn add_column(&self, name: &str, kind: &str) -> Work {
         let title = format!("adds the column {name}, empty");
         let sql = format!("ALTER TABLE {} ADD COLUMN {} {kind}", self.table(), self.q(name));
         match self.engine() {
-            Engine::MySql => self.alter(title, &format!("{sql} NULL"), Some(&self.has_column(name))),
+            Engine::MySql => {
+                self.alter(title, &format!("{sql} NULL"), Some(&self.has_column(name)))
+            }
             Engine::Postgres | Engine::Sqlite => Work::run(title, [sql]),
         }
     }
@@ -161,8 +188,7 @@ impl Site<'_> {
         let least = if self.facts.mariadb { (10, 3, 0) } else { (8, 0, 12) };
         let (a, b, c) = least;
         let lock = if alone { ", LOCK=NONE" } else { "" };
-        let instant =
-            self.facts.at_least(a, b, c).then(|| format!("{sql}, ALGORITHM=INSTANT"));
+        let instant = self.facts.at_least(a, b, c).then(|| format!("{sql}, ALGORITHM=INSTANT"));
         let ways = instant.into_iter().chain([format!("{sql}, ALGORITHM=INPLACE{lock}")]);
         ways.map(|sql| Say { sql, unless: unless.map(str::to_owned) }).collect()
     }
@@ -205,7 +231,8 @@ impl Site<'_> {
     /// What makes use of those checks, to be run at the end in one transaction.
     pub(crate) fn not_null_set(&self, columns: &[String]) -> Vec<String> {
         let (table, check) = (self.table(), self.q(&self.own("nn")));
-        let set = |c: &String| format!("ALTER TABLE {table} ALTER COLUMN {} SET NOT NULL", self.q(c));
+        let set =
+            |c: &String| format!("ALTER TABLE {table} ALTER COLUMN {} SET NOT NULL", self.q(c));
         let mut sql: Vec<_> = columns.iter().map(set).collect();
         if !columns.is_empty() {
             sql.push(format!("ALTER TABLE {table} DROP CONSTRAINT {check}"));

@@ -70,8 +70,10 @@ pub(super) fn may_use(site: Site<'_>, expr: &str, key: &str) -> Result<()> {
         let numbered = column.numbered && engine == Engine::MySql;
         if column.generated || numbered {
             let name = &column.name;
-            return Err(refused(format!("{key} uses `{name}`, which is not known before the write"))
-                .why("the server computes it after the triggers have run"));
+            return Err(refused(format!(
+                "{key} uses `{name}`, which is not known before the write"
+            ))
+            .why("the server computes it after the triggers have run"));
         }
     }
     Ok(())
@@ -97,7 +99,9 @@ fn postgres(site: Site<'_>, body: &str) -> Vec<Say> {
     };
     let table = site.table();
     [
-        format!("CREATE OR REPLACE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql AS {quoted}"),
+        format!(
+            "CREATE OR REPLACE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql AS {quoted}"
+        ),
         format!("DROP TRIGGER IF EXISTS {trigger} ON {table}"),
         format!(
             "CREATE TRIGGER {trigger} BEFORE INSERT OR UPDATE ON {table} FOR EACH ROW \
@@ -213,17 +217,15 @@ impl Texts<'_> {
 
     /// Something of each new column's name and its value out of the old one, joined.
     fn each_fill(&self, by: &str, of: impl Fn(&str, &str) -> String) -> String {
-        let all =
-            self.mirror.new.iter().map(|new| of(&self.site.q(&new.column.name), &new.fill));
+        let all = self.mirror.new.iter().map(|new| of(&self.site.q(&new.column.name), &new.fill));
         all.collect::<Vec<_>>().join(by)
     }
 
     fn postgres(&self) -> Vec<Say> {
         let old = self.old();
         // Byte by byte: also for types that have no equality, and where it is blind to case.
-        let differs = |c: &str| {
-            format!("ROW(NEW.{c})::record OPERATOR(pg_catalog.*<>) ROW(OLD.{c})::record")
-        };
+        let differs =
+            |c: &str| format!("ROW(NEW.{c})::record OPERATOR(pg_catalog.*<>) ROW(OLD.{c})::record");
         let back = format!("NEW.{old} := ({});", self.in_new(&self.mirror.back));
         let forth = self.each_fill(" ", |c, fill| format!("NEW.{c} := ({});", self.in_new(fill)));
         let rest = self.each_fill(" ", |c, fill| {
@@ -256,7 +258,8 @@ impl Texts<'_> {
         let differs =
             |c: &str| format!("NOT (CAST(NEW.{c} AS BINARY) <=> CAST(OLD.{c} AS BINARY))");
         let back = format!("SET NEW.{old} = ({});", self.in_new(&self.mirror.back));
-        let forth = self.each_fill(" ", |c, fill| format!("SET NEW.{c} = ({});", self.in_new(fill)));
+        let forth =
+            self.each_fill(" ", |c, fill| format!("SET NEW.{c} = ({});", self.in_new(fill)));
         let rest = self.each_fill(" ", |c, fill| {
             format!("IF NEW.{c} IS NULL THEN SET NEW.{c} = ({}); END IF;", self.in_new(fill))
         });
@@ -303,7 +306,10 @@ impl Texts<'_> {
             sqlite(site, "uo", "AFTER UPDATE", &written, &forth),
         ];
         if self.mirror.relaxed {
-            let message = format!("NOT NULL constraint failed: {}.{}", site.ground.table, self.mirror.old.name);
+            let message = format!(
+                "NOT NULL constraint failed: {}.{}",
+                site.ground.table, self.mirror.old.name
+            );
             let raise = format!("SELECT RAISE(ABORT, {})", site.facts.literal(&message));
             let insert = format!("NEW.{old} IS NULL AND {empty}");
             let update = format!("NEW.{old} IS NULL AND {same}");

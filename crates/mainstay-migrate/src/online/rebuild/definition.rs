@@ -142,7 +142,8 @@ fn words(item: &str) -> Vec<String> {
 fn column_of(item: &str) -> Option<String> {
     let (token, range) = tokens(item, SQLITE).into_iter().next()?;
     let text = &item[range];
-    let constraint = token == Token::Word && CONSTRAINTS.iter().any(|w| text.eq_ignore_ascii_case(w));
+    let constraint =
+        token == Token::Word && CONSTRAINTS.iter().any(|w| text.eq_ignore_ascii_case(w));
     if token == Token::String {
         // SQLite takes a string for a name where only a name can be.
         return Some(text.trim_matches('\'').replace("''", "'"));
@@ -211,7 +212,10 @@ mod tests {
     #[test]
     fn what_is_not_changed_stays() {
         let same = edited(&[]);
-        assert!(same.contains("o VARCHAR(10) NOT NULL ON CONFLICT ABORT DEFAULT ('a, b')\n,"), "{same}");
+        assert!(
+            same.contains("o VARCHAR(10) NOT NULL ON CONFLICT ABORT DEFAULT ('a, b')\n,"),
+            "{same}"
+        );
         assert!(same.contains("CHECK (id > 0) -- end\n\n) STRICT"), "{same}");
     }
 
@@ -227,7 +231,10 @@ mod tests {
         ]);
         assert!(swapped.contains("\"o\" TEXT NOT NULL DEFAULT (1)\n,"), "{swapped}");
         assert!(!swapped.contains("VARCHAR"), "{swapped}");
-        assert!(swapped.contains("-- end\n\n, FOREIGN KEY (o) REFERENCES u (id)\n) STRICT"), "{swapped}");
+        assert!(
+            swapped.contains("-- end\n\n, FOREIGN KEY (o) REFERENCES u (id)\n) STRICT"),
+            "{swapped}"
+        );
         let relaxed = edited(&[Edit::Nullable(text("o"))]);
         assert!(relaxed.contains("o VARCHAR(10) DEFAULT ('a, b')"), "{relaxed}");
     }

@@ -117,9 +117,7 @@ fn key_by_index(table: &Name, name: Option<&Name>, columns: &[Name], word: &str)
     let name = name.map_or(made, |name| name.raw.clone());
     let columns = list(columns);
     format!(
-        "-- in a file that runs outside a transaction:\n\
-         CREATE UNIQUE INDEX CONCURRENTLY {name} ON {table} ({columns});\n\
-         -- in the next file:\n\
+        "CREATE UNIQUE INDEX CONCURRENTLY {name} ON {table} ({columns});\n\
          ALTER TABLE {table} ADD CONSTRAINT {name} {word} USING INDEX {name};"
     )
 }

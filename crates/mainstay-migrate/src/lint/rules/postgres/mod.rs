@@ -44,21 +44,16 @@ pub(super) fn check(case: &mut Case<'_>, parsed: &Statement) {
 
 fn create_index(case: &mut Case<'_>, index: &CreateIndex) {
     let table = &index.table;
-    if index.concurrently {
-        leftover(case, index);
+    if index.concurrently || !case.matters(table) {
         return;
     }
-    if !case.matters(table) {
-        return;
-    }
-    let fix = format!("{}\n-- in a file that runs outside a transaction", concurrent(index));
     case.report(
         Code::LintIndexNotConcurrent,
         Some(table),
         format!("builds an index on {}, and lets nobody write meanwhile", case.sized(table)),
         "every INSERT, UPDATE and DELETE of the table waits until all rows have been read and \
          sorted",
-        fix,
+        concurrent(index),
     );
 }
 
@@ -71,35 +66,8 @@ fn concurrent(index: &CreateIndex) -> String {
     let columns = super::list(&index.columns);
     let rest = if index.ordinary { "" } else { " ..." };
     format!(
-        "DROP INDEX CONCURRENTLY IF EXISTS {name};\n\
-         CREATE {unique}INDEX CONCURRENTLY {name} ON {table} ({columns}){rest};"
+        "CREATE {unique}INDEX CONCURRENTLY {name} ON {table} ({columns}){rest};"
     )
-}
-
-/// A build that failed leaves an index that costs writes and serves no query.
-fn leftover(case: &mut Case<'_>, index: &CreateIndex) {
-    let Some(name) = &index.name else { return };
-    if case.file.dropped_indexes.contains(name.bare()) {
-        return;
-    }
-    let invalid = case.catalogue.index(name.bare()).is_some_and(|(_, index)| !index.valid);
-    let what = if invalid && index.if_not_exists {
-        format!("{name} is there, invalid, from a build that failed: this statement skips it")
-    } else if invalid {
-        format!("{name} is there, invalid, from a build that failed: this statement fails")
-    } else if index.if_not_exists {
-        return;
-    } else {
-        format!("if building {name} fails or is cancelled, an invalid index of that name is left")
-    };
-    case.report(
-        Code::LintIndexLeftover,
-        Some(&index.table),
-        what,
-        "an invalid index slows every write and is used by no query, and it is in the way when \
-         the file runs again",
-        concurrent(index),
-    );
 }
 
 fn drop_index(case: &mut Case<'_>, name: &Name) {
@@ -114,10 +82,7 @@ fn drop_index(case: &mut Case<'_>, name: &Name) {
         Some(&table),
         format!("drops {name} of {}, with readers and writers locked out", case.sized(&table)),
         "the lock waits behind every query that uses the table, and all others wait behind it",
-        format!(
-            "DROP INDEX CONCURRENTLY IF EXISTS {name};\n\
-             -- in a file that runs outside a transaction"
-        ),
+        format!("DROP INDEX CONCURRENTLY IF EXISTS {name};"),
     );
 }
 
@@ -148,7 +113,7 @@ fn reindex(case: &mut Case<'_>, object: &str, name: &Name) {
         "build an index of another name CONCURRENTLY, drop the old one CONCURRENTLY, and rename"
             .to_owned()
     } else {
-        format!("REINDEX {object} CONCURRENTLY {name};\n-- outside a transaction")
+        format!("REINDEX {object} CONCURRENTLY {name};")
     };
     case.report(
         Code::LintReindex,
@@ -194,10 +159,7 @@ fn enum_value(case: &mut Case<'_>, kind: &Name, value: &str) {
             None,
             format!("adds '{value}' to {kind} inside a transaction"),
             "the server refuses that before version 12",
-            format!(
-                "ALTER TYPE {kind} ADD VALUE IF NOT EXISTS '{value}';\n\
-                 -- in a file that runs outside a transaction"
-            ),
+            "leave executeInTransaction out of the file's .conf",
         );
     }
 }
@@ -242,7 +204,8 @@ fn outside_only(case: &mut Case<'_>, parsed: &Statement) {
         table,
         format!("{what} stands in a file that runs in a transaction"),
         "the server refuses it there",
-        "move it to a file of its own that runs outside a transaction",
+        "leave executeInTransaction out of the file's .conf: what can't be in a transaction then runs \
+         outside one",
     );
 }
 
