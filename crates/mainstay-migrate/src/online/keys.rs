@@ -27,7 +27,7 @@ pub(crate) async fn next(
     let (table, order) = (site.table(), order(site, ""));
     let (keys, after) = (shown(site), after(site, cursor));
     let sql = format!(
-        "SELECT {keys} FROM {table} WHERE {after} ORDER BY {order} LIMIT 1 OFFSET {}",
+        "SELECT {keys} FROM {table} k WHERE {after} ORDER BY {order} LIMIT 1 OFFSET {}",
         size.saturating_sub(1)
     );
     if let Some(last) = read(database, &sql, site.ground.key.len()).await? {
@@ -35,7 +35,7 @@ pub(crate) async fn next(
     }
     // Fewer are left than a batch has.
     let down = self::order(site, " DESC");
-    let sql = format!("SELECT {keys} FROM {table} WHERE {after} ORDER BY {down} LIMIT 1");
+    let sql = format!("SELECT {keys} FROM {table} k WHERE {after} ORDER BY {down} LIMIT 1");
     let Some(last) = read(database, &sql, site.ground.key.len()).await? else { return Ok(None) };
     let cast = if site.engine() == Engine::MySql { "CHAR" } else { "TEXT" };
     let count = format!(
@@ -57,8 +57,9 @@ pub(crate) fn between(site: Site<'_>, cursor: &[String], last: &[String]) -> Str
     format!("{} AND {}", after(site, cursor), up_to(site, last))
 }
 
+/// With the table before each: PostgreSQL takes a bare name for the text that is selected under it.
 fn order(site: Site<'_>, direction: &str) -> String {
-    let all = site.ground.key.iter().map(|key| format!("{}{direction}", site.q(&key.name)));
+    let all = site.ground.key.iter().map(|key| format!("k.{}{direction}", site.q(&key.name)));
     all.collect::<Vec<_>>().join(", ")
 }
 
