@@ -1,10 +1,11 @@
 //! Tests, benchmarks, and what must pass before a change lands.
 
-use crate::{oracle, packages};
 use crate::run::{Done, cargo, run};
+use crate::{oracle, packages};
 
 /// The features of the facade, each of which must build alone.
-const FEATURES: &[&str] = &["sqlite", "postgres", "mysql", "local", "sqlite,metrics", "sqlite,migrate"];
+const FEATURES: &[&str] =
+    &["sqlite", "postgres", "mysql", "local", "sqlite,metrics", "sqlite,migrate"];
 
 /// The modules of the tests that need a server, or another tool.
 const SERVERS: &[&str] = &["postgres::", "mariadb::", "pgbouncer::", "oracle::"];
@@ -24,7 +25,8 @@ pub(crate) fn test(embedded: bool, rest: &[String]) -> Done {
         return run(&mut cargo(&[&["test", "--workspace"], to_cargo, &skip, to_tests].concat()));
     }
     packages::servers()?;
-    let mut command = cargo(&[&RIG[..], &["exec", env!("CARGO"), "test", "--workspace"], &rest].concat());
+    let mut command =
+        cargo(&[&RIG[..], &["exec", env!("CARGO"), "test", "--workspace"], &rest].concat());
     run(command.env(oracle::VARIABLE, oracle::liquibase()?))
 }
 

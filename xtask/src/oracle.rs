@@ -17,13 +17,21 @@ pub(crate) const VARIABLE: &str = "MAINSTAY_TEST_LIQUIBASE";
 /// Liquibase's class path; installed beside the build, so that the next run has it.
 pub(crate) fn liquibase() -> Done<String> {
     packages::java()?;
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
+    let target =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
     let folder = target.join("oracles");
     let jars = folder.join("node_modules/liquibase/dist/liquibase/internal/lib");
     if !jars.join("liquibase-core.jar").is_file() {
         std::fs::create_dir_all(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
         let mut npm = Command::new("npm");
-        npm.args(["install", "--no-audit", "--no-fund", "--ignore-scripts", "--silent", "--prefix"]);
+        npm.args([
+            "install",
+            "--no-audit",
+            "--no-fund",
+            "--ignore-scripts",
+            "--silent",
+            "--prefix",
+        ]);
         run(npm.arg(&folder).arg(LIQUIBASE))?;
     }
     let entries = std::fs::read_dir(&jars).map_err(|e| format!("{}: {e}", jars.display()))?;

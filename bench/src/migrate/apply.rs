@@ -34,7 +34,8 @@ pub(crate) async fn run(engine: Engine) -> Vec<Case> {
         std::fs::create_dir_all(folder).expect("a folder");
     }
     for n in 1..=MIGRATIONS {
-        let sql = format!("CREATE TABLE t{n} (id BIGINT PRIMARY KEY, name VARCHAR(50) NOT NULL);\n");
+        let sql =
+            format!("CREATE TABLE t{n} (id BIGINT PRIMARY KEY, name VARCHAR(50) NOT NULL);\n");
         let write = |folder: &Path, name: String| std::fs::write(folder.join(name), &sql);
         write(&flyway, format!("V{n}__table_{n}.sql")).expect("a migration");
         write(&sqlx, format!("{n}_table_{n}.sql")).expect("a migration");
@@ -58,10 +59,7 @@ pub(crate) async fn run(engine: Engine) -> Vec<Case> {
             .peer("refinery", refinery)
             .peer("sqlx", sqlx)
     };
-    vec![
-        case("1,000 migrations applied", applied),
-        case("a start with 1,000 applied", started),
-    ]
+    vec![case("1,000 migrations applied", applied), case("a start with 1,000 applied", started)]
 }
 
 /// From reading the files and connecting to done, in milliseconds.

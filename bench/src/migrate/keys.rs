@@ -21,8 +21,13 @@ pub(crate) async fn run() -> Vec<Case> {
         let name = engine.name();
         let rate = |seconds: f64| ROWS as f64 / seconds;
         cases.push(
-            Case::new(format!("1 M rows by UUIDv7, {name}"), "rows/s", Better::Higher, rate(seconds_v7))
-                .peer("UUIDv4", rate(seconds_v4)),
+            Case::new(
+                format!("1 M rows by UUIDv7, {name}"),
+                "rows/s",
+                Better::Higher,
+                rate(seconds_v7),
+            )
+            .peer("UUIDv4", rate(seconds_v4)),
         );
         cases.push(
             Case::new(format!("the table afterwards, {name}"), "MB", Better::Lower, bytes_v7 / 1e6)
@@ -42,7 +47,9 @@ async fn filled(engine: Engine, key: impl Fn() -> Uuid) -> (f64, f64) {
         Engine::MariaDb => "BINARY(16)",
     };
     let more = if engine == Engine::Sqlite { " WITHOUT ROWID" } else { "" };
-    let sql = format!("CREATE TABLE t (id {kind} NOT NULL PRIMARY KEY, note VARCHAR(100) NOT NULL){more}");
+    let sql = format!(
+        "CREATE TABLE t (id {kind} NOT NULL PRIMARY KEY, note VARCHAR(100) NOT NULL){more}"
+    );
     db.query(AssertSqlSafe(sql)).execute().await.expect("a table");
     let clock = Clock::system();
     let begun = clock.now();

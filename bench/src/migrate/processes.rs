@@ -63,8 +63,11 @@ fn timed(theirs: bool, engine: Engine, database: &Fresh, folder: &Path) -> f64 {
         java
     } else {
         let mut ours = Command::new(mainstay());
-        ours.args(["migrate", "--json", "--url", &database.url, "liquibase"])
-            .args(["--changelog-file", "root.sql", "update"]);
+        ours.args(["migrate", "--json", "--url", &database.url, "liquibase"]).args([
+            "--changelog-file",
+            "root.sql",
+            "update",
+        ]);
         ours
     };
     command.current_dir(folder).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());

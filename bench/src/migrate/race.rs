@@ -20,7 +20,10 @@ const LIMIT: Duration = Duration::from_secs(120);
 pub(crate) async fn run() -> Vec<Case> {
     let folder = tempfile::tempdir().expect("a scratch folder");
     let scripts = [
-        ("V1__t.sql", "CREATE TABLE t (id BIGINT PRIMARY KEY, n BIGINT);\nINSERT INTO t SELECT g, g FROM generate_series(1, 5000) g;\nCREATE TABLE log (n INT);"),
+        (
+            "V1__t.sql",
+            "CREATE TABLE t (id BIGINT PRIMARY KEY, n BIGINT);\nINSERT INTO t SELECT g, g FROM generate_series(1, 5000) g;\nCREATE TABLE log (n INT);",
+        ),
         ("V2__index.sql", "CREATE INDEX CONCURRENTLY t_n ON t (n);\nINSERT INTO log VALUES (2);"),
         ("V3__rows.sql", "INSERT INTO log VALUES (3);"),
     ];

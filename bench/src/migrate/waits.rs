@@ -20,9 +20,11 @@ const HELD: Duration = Duration::from_secs(6);
 pub(crate) async fn run() -> Vec<Case> {
     let database = fresh(Engine::Postgres).await;
     let db = connect(&database).await;
-    db.script("CREATE TABLE t (id BIGINT PRIMARY KEY); INSERT INTO t SELECT generate_series(1, 1000)")
-        .await
-        .expect("a table");
+    db.script(
+        "CREATE TABLE t (id BIGINT PRIMARY KEY); INSERT INTO t SELECT generate_series(1, 1000)",
+    )
+    .await
+    .expect("a table");
     let clock = Clock::system();
     let reader = db.clone();
     let held = tokio::spawn(async move {
@@ -42,8 +44,7 @@ pub(crate) async fn run() -> Vec<Case> {
     let reads = tokio::spawn(read(db.clone(), Arc::clone(&over)));
     let waits = tokio::spawn(watch(db.clone(), Arc::clone(&over)));
     let options = Options { lock_timeout: LOCK_TIMEOUT, lock_retries: 100, ..Options::default() };
-    let migrations = Migrations::new()
-        .text("V1__n.sql", "ALTER TABLE t ADD COLUMN n BIGINT");
+    let migrations = Migrations::new().text("V1__n.sql", "ALTER TABLE t ADD COLUMN n BIGINT");
     let migrator = Migrator::new(&db, migrations)
         .options(Options { baseline_on_migrate: true, baseline_version: "0".to_owned(), ..options })
         .on(|_| {});
@@ -54,7 +55,8 @@ pub(crate) async fn run() -> Vec<Case> {
     let longest_wait = waits.await.expect("it ended");
     let limit = LOCK_TIMEOUT.as_millis();
     let case = |what: &str, ms: f64| {
-        let case = format!("{what}, a table held for {HELD:?}, lock_timeout {limit} ms, PostgreSQL");
+        let case =
+            format!("{what}, a table held for {HELD:?}, lock_timeout {limit} ms, PostgreSQL");
         Case::new(case, "ms", Better::Lower, ms)
     };
     vec![case("longest wait of a DDL", longest_wait), case("longest read meanwhile", longest_read)]

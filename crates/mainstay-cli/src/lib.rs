@@ -41,6 +41,6 @@ pub async fn run(call: Call) -> Result<()> {
         Command::Explain { code } => explain::run(code.as_deref()),
         Command::Lab(lab) => lab::run(lab).await,
         Command::Copy(call) => copy::run(call).await,
-        Command::Migrate(call) => migrate::run(call).await,
+        Command::Migrate(call) => Box::pin(migrate::run(call)).await,
     }
 }

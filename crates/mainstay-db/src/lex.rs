@@ -80,7 +80,9 @@ impl<'a> Lexer<'a> {
             b'"' => (Token::Name, self.quoted(b'"', false)),
             b'`' if !postgres => (Token::Name, self.quoted(b'`', false)),
             b'[' if self.engine == Engine::Sqlite => (Token::Name, self.until(1, b"]")),
-            b'-' if self.peek(1) == b'-' && (!mysql || self.peek(2) <= b' ' || self.peek(2) == 0x7f) => {
+            b'-' if self.peek(1) == b'-'
+                && (!mysql || self.peek(2) <= b' ' || self.peek(2) == 0x7f) =>
+            {
                 (Token::Comment, Some(self.line()))
             }
             b'#' if mysql => (Token::Comment, Some(self.line())),
@@ -140,7 +142,8 @@ impl<'a> Lexer<'a> {
 
     fn comment(&self) -> (Token, Option<usize>) {
         let runs = self.peek(2) == b'!' || (self.peek(2) == b'M' && self.peek(3) == b'!');
-        let token = if runs && self.engine == Engine::MySql { Token::Other } else { Token::Comment };
+        let token =
+            if runs && self.engine == Engine::MySql { Token::Other } else { Token::Comment };
         if self.engine != Engine::Postgres {
             let end = self.until(2, b"*/");
             // SQLite takes the end of the text for the end of the comment.

@@ -33,7 +33,10 @@ pub struct Session {
 
 impl std::fmt::Debug for Session {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Session").field("db", &self.db).field("place", &self.place).finish()
+        f.debug_struct("Session")
+            .field("db", &self.db)
+            .field("place", &self.place)
+            .finish_non_exhaustive()
     }
 }
 

@@ -64,8 +64,11 @@ impl Migrator {
     /// Errors: MIG-012 (no undo file), and as [`up`](Self::up).
     pub async fn undo(&self, target: Option<Version>) -> Result<Report> {
         let events = [Event::BeforeUndo, Event::AfterUndo, Event::AfterUndoError];
-        self.runner(async |run: &mut Runner<'_>| self.undo_locked(run, target.as_ref()).await, events)
-            .await
+        self.runner(
+            async |run: &mut Runner<'_>| self.undo_locked(run, target.as_ref()).await,
+            events,
+        )
+        .await
     }
 
     async fn undo_locked(&self, run: &mut Runner<'_>, target: Option<&Version>) -> Result<Report> {
@@ -97,7 +100,9 @@ impl Migrator {
             progress::create(&mut run.database).await?;
         }
         for item in items {
-            let Some(script) = item.version().and_then(|v| run.scripts.undo.get(v)) else { continue };
+            let Some(script) = item.version().and_then(|v| run.scripts.undo.get(v)) else {
+                continue;
+            };
             let version = script.kind.version().cloned();
             let mut row =
                 Applied::new(kind_of(script), version.clone(), &script.description, &script.script);
@@ -175,7 +180,7 @@ impl Migrator {
                 || item.state.is_future() && !self.options.ignores(versioned, "future");
             if gone {
                 let mut mark = row.clone();
-                mark.kind = "DELETE".to_owned();
+                "DELETE".clone_into(&mut mark.kind);
                 mark.execution_ms = 0;
                 mark.by = self.installed_by(&run.database);
                 run.history.insert(&mut run.database, mark).await?;
@@ -239,7 +244,8 @@ impl Migrator {
 
     async fn baseline_locked(&self, run: &mut Runner<'_>) -> Result<Version> {
         let row = self.baseline_row(&run.database)?;
-        let version = row.version.clone().ok_or_else(|| Error::new(Code::ConfigValue, "no version"))?;
+        let version =
+            row.version.clone().ok_or_else(|| Error::new(Code::ConfigValue, "no version"))?;
         let refuse = |why: String| {
             let what = format!("{} can't be given a baseline", run.database.facts.history());
             Err(Error::new(Code::MigrationHistory, what).why(why))

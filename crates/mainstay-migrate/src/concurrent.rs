@@ -33,7 +33,9 @@ impl ConcurrentIndex {
             .map(|(token, range)| (token, &sql[range]))
             .peekable();
         let mut accept = |word: &str| {
-            tokens.next_if(|(t, text)| *t == Token::Word && text.eq_ignore_ascii_case(word)).is_some()
+            tokens
+                .next_if(|(t, text)| *t == Token::Word && text.eq_ignore_ascii_case(word))
+                .is_some()
         };
         if !accept("CREATE") {
             return None;
@@ -54,7 +56,9 @@ impl ConcurrentIndex {
             _ => name.to_lowercase(),
         };
         let mut accept = |word: &str| {
-            tokens.next_if(|(t, text)| *t == Token::Word && text.eq_ignore_ascii_case(word)).is_some()
+            tokens
+                .next_if(|(t, text)| *t == Token::Word && text.eq_ignore_ascii_case(word))
+                .is_some()
         };
         if !accept("ON") {
             return None;

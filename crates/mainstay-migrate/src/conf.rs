@@ -20,7 +20,8 @@ impl Default for Conf {
     }
 }
 
-const KEYS: [&str; 4] = ["executeInTransaction", "placeholderReplacement", "shouldExecute", "encoding"];
+const KEYS: [&str; 4] =
+    ["executeInTransaction", "placeholderReplacement", "shouldExecute", "encoding"];
 
 impl Conf {
     /// Reads `text`: a key and a value a line, with `=` between. The error names the line.

@@ -69,7 +69,8 @@ mod tests {
 
     #[test]
     fn the_counter_is_left_out() {
-        let shown = "CREATE TABLE `t` (...) ENGINE=InnoDB AUTO_INCREMENT=42 DEFAULT CHARSET=utf8mb4";
+        let shown =
+            "CREATE TABLE `t` (...) ENGINE=InnoDB AUTO_INCREMENT=42 DEFAULT CHARSET=utf8mb4";
         let expected = "CREATE TABLE `t` (...) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4";
         assert_eq!(without_counter(shown), expected);
         assert_eq!(without_counter(expected), expected);

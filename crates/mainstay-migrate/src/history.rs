@@ -2,7 +2,7 @@
 //! the other stopped.
 
 use mainstay_core::{Code, Error, Result};
-use mainstay_db::{Engine, Row};
+use mainstay_db::Engine;
 
 use crate::database::{Database, Facts};
 use crate::version::Version;
@@ -28,7 +28,12 @@ pub(crate) struct Applied {
 
 impl Applied {
     /// One that is yet to be numbered, and was applied successfully.
-    pub(crate) fn new(kind: &str, version: Option<Version>, description: &str, script: &str) -> Self {
+    pub(crate) fn new(
+        kind: &str,
+        version: Option<Version>,
+        description: &str,
+        script: &str,
+    ) -> Self {
         Self {
             rank: 0,
             version,
@@ -48,7 +53,9 @@ impl Applied {
     }
 
     pub(crate) fn is_baseline(&self) -> bool {
-        self.kind == "BASELINE" || self.kind.ends_with("_BASELINE") || self.kind.ends_with("STATE_SCRIPT")
+        self.kind == "BASELINE"
+            || self.kind.ends_with("_BASELINE")
+            || self.kind.ends_with("STATE_SCRIPT")
     }
 
     /// Whether it stands for no file.
@@ -104,20 +111,15 @@ impl History {
             Engine::MySql => format!("DATE_FORMAT({}, '%Y-%m-%d %H:%i:%s')", q("installed_on")),
             Engine::Sqlite => format!("substr({}, 1, 19)", q("installed_on")),
         };
-        let columns = ["installed_rank", "version", "description", "type", "script", "checksum"];
-        let columns: Vec<_> = columns.into_iter().map(q).collect();
-        let sql = format!(
-            "SELECT {}, {}, {on}, {}, {} FROM {} h ORDER BY {}",
-            columns.join(", "),
-            q("installed_by"),
-            q("execution_time"),
-            q("success"),
-            facts.history(),
-            q("installed_rank")
-        );
-        let table = facts.history();
-        let rows = database.rows(&sql).await.map_err(|error| unreadable(&table, error))?;
-        let rows = rows.iter().map(|row| applied(row, &table)).collect::<Result<_>>()?;
+        let first = ["installed_rank", "version", "description", "type", "script", "checksum"];
+        let mut columns: Vec<_> = first.into_iter().map(q).collect();
+        columns.extend([q("installed_by"), on, q("execution_time"), q("success")]);
+        let (table, from) = (facts.history(), format!("{} h", facts.history()));
+        let rows = database.texts(&columns, &from).await;
+        let rows = rows.map_err(|error| unreadable(&table, error))?;
+        let mut rows: Vec<Applied> =
+            rows.into_iter().map(|row| applied(row, &table)).collect::<Result<_>>()?;
+        rows.sort_by_key(|row| row.rank);
         Ok(Self { exists: true, rows })
     }
 
@@ -155,8 +157,15 @@ impl History {
         row.rank = self.next_rank();
         let text = |text: &str| facts.literal(text);
         let names = [
-            "installed_rank", "version", "description", "type", "script", "checksum",
-            "installed_by", "execution_time", "success",
+            "installed_rank",
+            "version",
+            "description",
+            "type",
+            "script",
+            "checksum",
+            "installed_by",
+            "execution_time",
+            "success",
         ];
         let names: Vec<_> = names.iter().map(|name| facts.engine.quote(name)).collect();
         let sql = format!(
@@ -185,7 +194,8 @@ impl History {
         let (removed, kept): (Vec<_>, Vec<_>) = self.rows.drain(..).partition(gone);
         self.rows = kept;
         for row in &removed {
-            let (table, rank) = (database.facts.history(), database.facts.engine.quote("installed_rank"));
+            let (table, rank) =
+                (database.facts.history(), database.facts.engine.quote("installed_rank"));
             database.run(&format!("DELETE FROM {table} WHERE {rank} = {}", row.rank)).await?;
         }
         Ok(removed)
@@ -230,25 +240,32 @@ fn unreadable(table: &str, error: Error) -> Error {
         .cause(error)
 }
 
-fn applied(row: &Row, table: &str) -> Result<Applied> {
-    let version = match row.at::<Option<String>>(1)? {
-        None => None,
-        Some(text) => Some(Version::parse(&text).ok_or_else(|| {
-            Error::new(Code::MigrationHistory, format!("{table} has the version `{text}`"))
-        })?),
+fn applied(row: Vec<Option<String>>, table: &str) -> Result<Applied> {
+    let mut row = row.into_iter();
+    let mut next = || row.next().flatten();
+    let bad = |what: &str, text: &str| {
+        Error::new(Code::MigrationHistory, format!("{table} has the {what} `{text}`"))
     };
-    let text = |n| row.at::<Option<String>>(n).map(Option::unwrap_or_default);
+    let number = |what: &str, text: Option<String>| {
+        let text = text.unwrap_or_default();
+        text.parse::<i32>().map_err(|_| bad(what, &text))
+    };
+    let rank = number("installed_rank", next())?;
+    let version = match next() {
+        None => None,
+        Some(text) => Some(Version::parse(&text).ok_or_else(|| bad("version", &text))?),
+    };
     Ok(Applied {
-        rank: row.at(0)?,
+        rank,
         version,
-        description: text(2)?,
-        kind: text(3)?,
-        script: text(4)?,
-        checksum: row.at(5)?,
-        by: text(6)?,
-        on: text(7)?,
-        execution_ms: row.at(8)?,
-        success: row.at(9)?,
+        description: next().unwrap_or_default(),
+        kind: next().unwrap_or_default(),
+        script: next().unwrap_or_default(),
+        checksum: next().map(|text| number("checksum", Some(text))).transpose()?,
+        by: next().unwrap_or_default(),
+        on: next().unwrap_or_default(),
+        execution_ms: number("execution_time", next())?,
+        success: matches!(next().as_deref(), Some("true" | "1" | "t")),
     })
 }
 
@@ -256,9 +273,7 @@ pub(crate) fn create_sql(facts: &Facts) -> String {
     let q = |name: &str| facts.engine.quote(name);
     let (pk, index) = (q(&format!("{}_pk", facts.table)), format!("{}_s_idx", facts.table));
     let (rank_more, on, primary) = match facts.engine {
-        Engine::Postgres => {
-            ("", "TIMESTAMP NOT NULL DEFAULT now()", String::new())
-        }
+        Engine::Postgres => ("", "TIMESTAMP NOT NULL DEFAULT now()", String::new()),
         Engine::MySql => (
             "",
             "TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP",
@@ -276,8 +291,16 @@ pub(crate) fn create_sql(facts: &Facts) -> String {
          {} VARCHAR(200) NOT NULL, {} VARCHAR(20) NOT NULL, {} VARCHAR(1000) NOT NULL, \
          {} INT, {} VARCHAR(100) NOT NULL, {} {on}, {} INT NOT NULL, \
          {} BOOLEAN NOT NULL{primary})",
-        q("installed_rank"), q("version"), q("description"), q("type"), q("script"),
-        q("checksum"), q("installed_by"), q("installed_on"), q("execution_time"), q("success"),
+        q("installed_rank"),
+        q("version"),
+        q("description"),
+        q("type"),
+        q("script"),
+        q("checksum"),
+        q("installed_by"),
+        q("installed_on"),
+        q("execution_time"),
+        q("success"),
     );
     let success = q("success");
     match facts.engine {

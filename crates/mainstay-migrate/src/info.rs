@@ -65,7 +65,8 @@ impl Info {
 
 fn migration(item: &Item<'_>, scripts: &Scripts) -> Migration {
     let row = item.applied;
-    let kind = row.map_or_else(|| item.script.map_or("SQL", kind_of).to_owned(), |r| r.kind.clone());
+    let kind =
+        row.map_or_else(|| item.script.map_or("SQL", kind_of).to_owned(), |r| r.kind.clone());
     let category = match (&kind, item.version()) {
         (kind, _) if matches!(kind.as_str(), "SCHEMA" | "BASELINE" | "DELETE") => "",
         (kind, _) if kind.starts_with("UNDO_") => "Undo",
@@ -73,10 +74,11 @@ fn migration(item: &Item<'_>, scripts: &Scripts) -> Migration {
         (_, None) => "Repeatable",
         _ => "Versioned",
     };
-    let undoable = (category == "Versioned" && !matches!(item.state, State::Undone | State::Deleted))
-        .then(|| {
-            !item.state.is_failed() && item.version().is_some_and(|v| scripts.undo.contains_key(v))
-        });
+    let undoable = (category == "Versioned"
+        && !matches!(item.state, State::Undone | State::Deleted))
+    .then(|| {
+        !item.state.is_failed() && item.version().is_some_and(|v| scripts.undo.contains_key(v))
+    });
     Migration {
         category,
         version: item.version().map(ToString::to_string),

@@ -5,7 +5,7 @@
 //! would hold a snapshot, and CREATE INDEX CONCURRENTLY waits for those for ever. It ends with its
 //! holder, since the server sees the session end and the operating system the process.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mainstay_core::clock::Clock;
 use mainstay_core::rng::Rng;
@@ -19,11 +19,17 @@ const MAGIC: i64 = 77_431_708_279_161;
 /// Between two looks at a lock that another has: at first, and after a while.
 const POLL_MIN: Duration = Duration::from_millis(20);
 const KEPT_FOR: &str = "the migrations' lock";
+/// So long after it was seen, it is not looked at again.
+const SEEN_FOR: Duration = Duration::from_secs(1);
 const POLL_MAX: Duration = Duration::from_secs(1);
 
 /// The lock, held until dropped.
 #[derive(Debug)]
-pub(crate) struct MigrationLock(Held);
+pub(crate) struct MigrationLock {
+    held: Held,
+    /// When it was last known to be held.
+    seen: Instant,
+}
 
 #[derive(Debug)]
 enum Held {
@@ -45,12 +51,12 @@ impl MigrationLock {
         if facts.engine == Engine::Sqlite {
             let asked = || db.advisory_lock(&*facts.table);
             if let Some(lock) = asked().try_acquire().await? {
-                return Ok(Self(Held::File(lock)));
+                return Ok(Self::new(Held::File(lock)));
             }
             waiting();
             let lock = asked().timeout(wait).acquire().await;
             return match lock {
-                Ok(lock) => Ok(Self(Held::File(lock))),
+                Ok(lock) => Ok(Self::new(Held::File(lock))),
                 Err(error) if error.code() == Code::LockBusy => Err(busy(wait, "another process")),
                 Err(error) => Err(error),
             };
@@ -72,17 +78,26 @@ impl MigrationLock {
         }
         let session = database.part().await?;
         session.keep_for(KEPT_FOR);
-        Ok(Self(Held::Session(Box::new(session))))
+        Ok(Self::new(Held::Session(Box::new(session))))
     }
 
-    /// Makes sure that it is still held. Errors: LOCK-003.
+    fn new(held: Held) -> Self {
+        Self { held, seen: Clock::system().now() }
+    }
+
+    /// Makes sure that it is still held, or was a moment ago. Errors: LOCK-003.
     pub(crate) async fn check(&mut self) -> Result<()> {
-        let Held::Session(session) = &mut self.0 else { return Ok(()) };
+        let now = Clock::system().now();
+        let Held::Session(session) = &mut self.held else { return Ok(()) };
+        if now.saturating_duration_since(self.seen) < SEEN_FOR {
+            return Ok(());
+        }
         session.run("SELECT 1").await.map_err(|error| {
             let what = "the session that held the migrations' lock has ended";
             Error::new(Code::LockLost, what).cause(error)
         })?;
         session.keep_for(KEPT_FOR);
+        self.seen = now;
         Ok(())
     }
 }

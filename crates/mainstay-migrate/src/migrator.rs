@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use mainstay_core::clock::Clock;
 use mainstay_core::{Code, Error, Result};
 use mainstay_db::Db;
 use serde::Serialize;
@@ -143,7 +144,7 @@ impl Migrator {
     pub(crate) fn values(&self, database: &Database) -> Placeholders {
         let facts = &database.facts;
         let mut values = Placeholders::default();
-        let now = chrono::DateTime::<chrono::Utc>::from(database.clock().wall());
+        let now = chrono::DateTime::<chrono::Utc>::from(Clock::system().wall());
         for (name, value) in [
             ("defaultSchema", facts.schema.clone()),
             ("user", facts.user.clone()),
@@ -226,7 +227,11 @@ impl Migrator {
     }
 
     /// What checking warns of. Errors: its first problem.
-    pub(crate) fn checked(&self, plan: &Plan<'_>, progress: &HashMap<Key, Progress>) -> Result<Vec<String>> {
+    pub(crate) fn checked(
+        &self,
+        plan: &Plan<'_>,
+        progress: &HashMap<Key, Progress>,
+    ) -> Result<Vec<String>> {
         if !self.options.validate {
             return Ok(Vec::new());
         }
@@ -339,8 +344,10 @@ impl Migrator {
     }
 
     pub(crate) fn baseline_row(&self, database: &Database) -> Result<Applied> {
-        let version = crate::version::Version::parse(&self.options.baseline_version)
-            .ok_or_else(|| Error::new(Code::ConfigValue, "migrate.baseline_version is no version"))?;
+        let version =
+            crate::version::Version::parse(&self.options.baseline_version).ok_or_else(|| {
+                Error::new(Code::ConfigValue, "migrate.baseline_version is no version")
+            })?;
         let description = &self.options.baseline_description;
         let mut row = Applied::new("BASELINE", Some(version), description, description);
         row.by = self.installed_by(database);
@@ -419,7 +426,10 @@ pub(crate) fn unknown(plan: &Plan<'_>) -> Vec<String> {
 }
 
 /// What `up` runs: what is pending, and what it can go on with.
-pub(crate) fn todo<'p, 'a>(plan: &'p Plan<'a>, progress: &HashMap<Key, Progress>) -> Vec<&'p Item<'a>> {
+pub(crate) fn todo<'p, 'a>(
+    plan: &'p Plan<'a>,
+    progress: &HashMap<Key, Progress>,
+) -> Vec<&'p Item<'a>> {
     let resumes = |item: &Item<'_>| item.state == State::Failed && can_resume(item, progress);
     let mut todo: Vec<_> = plan.items.iter().filter(|i| resumes(i)).collect();
     todo.extend(plan.pending());

@@ -80,7 +80,10 @@ fn near(stem: &str) -> String {
         let fits = (prefix == "R") == version.is_empty() && !description.is_empty();
         if fits && after.starts_with(['_', '-', ' ']) {
             let version = version.trim_end_matches('.');
-            return format!("rename it to {prefix}{version}__{}.sql", description.replace(' ', "_"));
+            return format!(
+                "rename it to {prefix}{version}__{}.sql",
+                description.replace(' ', "_")
+            );
         }
     }
     let prefix = stem.split("__").next().unwrap_or(stem);

@@ -52,8 +52,8 @@ fn control(words: &[&str], engine: Engine) -> Option<Nature> {
     Some(match *words {
         ["BEGIN", "NOT", ..] => return None,
         ["BEGIN", ..] | ["START", "TRANSACTION", ..] => Nature::Begin,
-        ["COMMIT", "PREPARED", ..] | ["ROLLBACK", "PREPARED", ..] => Nature::Alone,
-        ["COMMIT", ..] | ["END", ..] | ["PREPARE", "TRANSACTION", ..] => Nature::Commit,
+        ["COMMIT" | "ROLLBACK", "PREPARED", ..] => Nature::Alone,
+        ["COMMIT" | "END", ..] | ["PREPARE", "TRANSACTION", ..] => Nature::Commit,
         ["ROLLBACK", ref rest @ ..] if !rest.contains(&"TO") => Nature::Rollback,
         ["ABORT", ..] if engine == Engine::Postgres => Nature::Rollback,
         _ => return None,
@@ -67,17 +67,20 @@ fn postgres(words: &[&str], facts: &Facts) -> Nature {
         | ["ALTER", "SYSTEM" | "SUBSCRIPTION", ..]
         | ["VACUUM", ..]
         | ["DISCARD", "ALL", ..]
-        | ["CLUSTER"] => Nature::Alone,
-        ["ALTER", "DATABASE", _, "SET", "TABLESPACE", ..] => Nature::Alone,
+        | ["CLUSTER"]
+        | ["ALTER", "DATABASE", _, "SET", "TABLESPACE", ..] => Nature::Alone,
         ["CREATE" | "DROP", "INDEX", ..] | ["CREATE", "UNIQUE", "INDEX", ..] if concurrently => {
             Nature::Alone
         }
         ["REINDEX", ref rest @ ..]
-            if concurrently || rest.iter().any(|w| matches!(*w, "SCHEMA" | "DATABASE" | "SYSTEM")) =>
+            if concurrently
+                || rest.iter().any(|w| matches!(*w, "SCHEMA" | "DATABASE" | "SYSTEM")) =>
         {
             Nature::Alone
         }
-        ["ALTER", "TABLE", ref rest @ ..] if concurrently && rest.contains(&"DETACH") => Nature::Alone,
+        ["ALTER", "TABLE", ref rest @ ..] if concurrently && rest.contains(&"DETACH") => {
+            Nature::Alone
+        }
         ["ALTER", "TYPE", ref rest @ ..]
             if !facts.at_least(12, 0, 0) && rest.windows(2).any(|w| w == ["ADD", "VALUE"]) =>
         {
@@ -106,7 +109,7 @@ fn sqlite(words: &[&str], sql: &str) -> Nature {
         ["PRAGMA", ref rest @ ..] => {
             let alone = rest.iter().take(2).any(|w| SQLITE_ALONE.contains(w));
             match (alone, sql.contains('=') || sql.contains('(')) {
-                (true, true) | (true, false) if rest.contains(&"WAL_CHECKPOINT") => Nature::Alone,
+                (true, true | false) if rest.contains(&"WAL_CHECKPOINT") => Nature::Alone,
                 (true, true) => Nature::Alone,
                 _ => Nature::Plain,
             }
@@ -122,10 +125,11 @@ fn mysql(words: &[&str]) -> Nature {
         | [
             "CREATE" | "ALTER" | "DROP" | "RENAME" | "TRUNCATE" | "GRANT" | "REVOKE" | "LOCK"
             | "UNLOCK" | "ANALYZE" | "OPTIMIZE" | "CHECK" | "REPAIR" | "FLUSH" | "CACHE" | "RESET"
-            | "INSTALL" | "UNINSTALL" | "LOAD",
+            | "INSTALL" | "UNINSTALL",
             ..,
-        ] => Nature::Commits,
-        ["SET", "PASSWORD" | "DEFAULT", ..] => Nature::Commits,
+        ]
+        | ["LOAD", "INDEX", ..]
+        | ["SET", "PASSWORD" | "DEFAULT", ..] => Nature::Commits,
         ["SET" | "USE", ..] => Nature::Setting,
         _ => Nature::Plain,
     }

@@ -192,7 +192,10 @@ impl Marks {
             let (of, twice) = if row.kind == "DELETE" {
                 (latest(rows, i, |r| same(r) && !r.is_synthetic()), &mut marks.deleted)
             } else if row.is_undo() {
-                (latest(rows, i, |r| same(r) && !r.is_undo() && !r.is_synthetic()), &mut marks.undone)
+                (
+                    latest(rows, i, |r| same(r) && !r.is_undo() && !r.is_synthetic()),
+                    &mut marks.undone,
+                )
             } else {
                 continue;
             };
@@ -326,7 +329,8 @@ impl<'a> Context<'a> {
     fn files(&self, live: &[usize]) -> Result<Vec<Item<'a>>> {
         let (scripts, rows) = (self.inputs.scripts, &self.inputs.history.rows);
         let has_row = |script: &Script| live.iter().any(|i| joins(script, &rows[*i]));
-        let mut live_versions: std::collections::HashSet<&Version> = std::collections::HashSet::new();
+        let mut live_versions: std::collections::HashSet<&Version> =
+            std::collections::HashSet::new();
         for i in live {
             let row = &rows[*i];
             if let Some(version) = &row.version
@@ -360,9 +364,10 @@ impl<'a> Context<'a> {
     }
 
     fn executes(&self, script: &Script) -> Result<bool> {
-        script.conf.executes(self.inputs.values).map_err(|why| {
-            Error::new(Code::MigrationFile, format!("{}.conf: {why}", script.path))
-        })
+        script
+            .conf
+            .executes(self.inputs.values)
+            .map_err(|why| Error::new(Code::MigrationFile, format!("{}.conf: {why}", script.path)))
     }
 
     fn state_of_file(&self, script: &Script, version: &Version) -> Result<State> {

@@ -2,7 +2,7 @@
 //! statements can't all be in one transaction, so that it goes on there.
 
 use mainstay_core::Result;
-use mainstay_db::{Engine, Row};
+use mainstay_db::Engine;
 use sha2::{Digest, Sha256};
 
 use crate::checksum::hex;
@@ -83,23 +83,24 @@ pub(crate) async fn read(database: &mut Database) -> Result<Vec<(Key, Progress)>
     if !database.has_table(&table).await? {
         return Ok(Vec::new());
     }
-    let sql = format!("SELECT {COLUMNS} FROM {}", database.facts.progress());
-    database.rows(&sql).await?.iter().map(row).collect()
+    let columns: Vec<String> = COLUMNS.split(", ").map(str::to_owned).collect();
+    let table = database.facts.progress();
+    Ok(database.texts(&columns, &table).await?.into_iter().map(row).collect())
 }
 
-fn row(row: &Row) -> Result<(Key, Progress)> {
-    let text = |n| row.at::<String>(n);
-    let count = |n| row.at::<i32>(n).map(|n| n.max(0) as usize);
-    let key = Key { kind: text(0)?.chars().next().unwrap_or(' '), name: text(1)? };
+fn row(row: Vec<Option<String>>) -> (Key, Progress) {
+    let mut row = row.into_iter();
+    let mut next = || row.next().flatten().unwrap_or_default();
+    let key = Key { kind: next().chars().next().unwrap_or(' '), name: next() };
     let progress = Progress {
-        sha256: text(2)?,
-        total: count(3)?,
-        done: count(4)?,
-        done_sha256: text(5)?,
-        doubt_sha256: text(6)?,
-        before: text(7)?,
+        sha256: next(),
+        total: next().parse().unwrap_or(0),
+        done: next().parse().unwrap_or(0),
+        done_sha256: next(),
+        doubt_sha256: next(),
+        before: next(),
     };
-    Ok((key, progress))
+    (key, progress)
 }
 
 /// Makes the table, unless it is there.

@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
+use mainstay_core::clock::Clock;
 use mainstay_core::rng::Rng;
 use mainstay_core::{Code, Error, Result};
 
@@ -114,7 +115,7 @@ impl Runner<'_> {
         let key = Key::of(&script.kind, &script.description)
             .ok_or_else(|| Error::new(Code::MigrationFile, "a callback is no migration"))?;
         let sha256 = crate::checksum::strong(&script.text);
-        let (record, begun) = (Record::Row(row), self.database.clock().now());
+        let (record, begun) = (Record::Row(row), Clock::system().now());
         self.run(Job { script, prepared, key, sha256, around, record, begun }).await
     }
 
@@ -127,7 +128,7 @@ impl Runner<'_> {
         } else {
             self.stepwise(&job).await?;
         }
-        let took = self.took(&job);
+        let took = took(&job);
         self.tell.tell(Told::Done { name: &job.script.path, took });
         if sets_session {
             self.database.renew().await?;
@@ -135,26 +136,56 @@ impl Runner<'_> {
         Ok(took)
     }
 
-    fn took(&self, job: &Job<'_>) -> Duration {
-        self.database.clock().now().saturating_duration_since(job.begun)
-    }
-
     /// All in one transaction, with what the history says of it.
     async fn whole(&mut self, job: &Job<'_>) -> Result<()> {
         let statements = job.prepared.steps.len();
         self.tell.tell(Told::Begun { name: &job.script.path, statements, done: 0 });
+        if self.try_at_once(job).await {
+            return Ok(());
+        }
         let mut attempt = 1;
         loop {
             let Err(failure) = self.try_whole(job).await else { return Ok(()) };
             // Where the server is gone there is nothing to roll back.
             let back = self.database.rollback().await;
-            if back.is_ok() && self.tries_again(&job.script.path, &failure.error, &mut attempt).await {
+            if back.is_ok()
+                && self.tries_again(&job.script.path, &failure.error, &mut attempt).await
+            {
                 continue;
             }
             if back.is_ok() {
                 self.callback(job.around.error).await?;
             }
             return Err(failed(&job.prepared, failure, Done::Nothing));
+        }
+    }
+
+    /// Sends all of it as one text, which most scripts need no more than. Whether it was done: where it
+    /// failed it is rolled back, and sent statement by statement to find out which it is.
+    async fn try_at_once(&mut self, job: &Job<'_>) -> bool {
+        let around = job.around;
+        let called = [around.before, around.before_statement, around.after_statement, around.after];
+        let plain = job.prepared.steps.iter().all(|step| step.statement.copy.is_none());
+        let called = called.into_iter().any(|event| of_event(self.scripts, event).next().is_some());
+        if !plain || called || self.database.facts.engine == mainstay_db::Engine::MySql {
+            return false;
+        }
+        let texts = job.prepared.steps.iter().map(|step| step.statement.text.as_str());
+        let begin = self.database.begin_sql();
+        let (row, done, sql) = self.record_sql(job);
+        // A statement may end in a comment to the end of its line.
+        let all: Vec<&str> =
+            std::iter::once(begin).chain(texts).chain([sql.as_str(), "COMMIT"]).collect();
+        match self.database.run(&all.join("\n;\n")).await {
+            Ok(_) => {
+                self.recorded(job, row, done);
+                true
+            }
+            Err(_) => {
+                // Where the server is gone, the next statement says so.
+                let _ = self.database.rollback().await;
+                false
+            }
         }
     }
 
@@ -175,24 +206,34 @@ impl Runner<'_> {
 
     /// Adds the row to the history and notes the script as complete; `after` ends the transaction.
     pub(crate) async fn write_down(&mut self, job: &Job<'_>, after: &str) -> Result<()> {
+        let (row, done, sql) = self.record_sql(job);
+        self.database.run(&format!("{sql}{after}")).await?;
+        self.recorded(job, row, done);
+        Ok(())
+    }
+
+    /// What is written down of a script that is done, and the statements that do so.
+    fn record_sql(&self, job: &Job<'_>) -> (Option<Applied>, Progress, String) {
         let total = job.prepared.steps.len();
-        let done = Progress { sha256: job.sha256.clone(), total, done: total, ..Progress::default() };
-        let took = self.took(job);
+        let done =
+            Progress { sha256: job.sha256.clone(), total, done: total, ..Progress::default() };
         let facts = &self.database.facts;
         let (row, insert) = match &job.record {
             Record::Row(row) => {
                 let mut row = row.clone();
-                row.execution_ms = i32::try_from(took.as_millis()).unwrap_or(i32::MAX);
+                row.execution_ms = i32::try_from(took(job).as_millis()).unwrap_or(i32::MAX);
                 let (row, insert) = self.history.insert_sql(facts, row);
                 (Some(row), insert)
             }
             Record::Sql(sql) => (None, sql.clone()),
         };
         let noted = progress::write_sql(facts, &job.key, &done);
-        self.database.run(&format!("{insert}; {noted}{after}")).await?;
+        (row, done, format!("{insert}; {noted}"))
+    }
+
+    fn recorded(&mut self, job: &Job<'_>, row: Option<Applied>, done: Progress) {
         self.history.rows.extend(row);
         self.progress.insert(job.key.clone(), done);
-        Ok(())
     }
 
     /// Sends the statement `n` as it is.
@@ -233,7 +274,7 @@ impl Runner<'_> {
         let pause = Rng::system().jittered(doubled.min(PAUSE_MAX), 0.5);
         *attempt += 1;
         self.tell.tell(Told::Again { name, attempt: *attempt, pause, why });
-        self.database.clock().sleep(pause).await;
+        Clock::system().sleep(pause).await;
         true
     }
 
@@ -258,11 +299,12 @@ impl Runner<'_> {
     }
 }
 
+fn took(job: &Job<'_>) -> Duration {
+    Clock::system().now().saturating_duration_since(job.begun)
+}
+
 fn of_event(scripts: &Scripts, event: Event) -> impl Iterator<Item = &Script> {
-    scripts
-        .callbacks
-        .iter()
-        .filter(move |script| script.kind == crate::name::Kind::Callback(event))
+    scripts.callbacks.iter().filter(move |script| script.kind == crate::name::Kind::Callback(event))
 }
 
 /// As [`Runner::callback`], where there is no run.

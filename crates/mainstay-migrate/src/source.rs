@@ -2,6 +2,7 @@
 //! read and checked before anything runs.
 
 use std::collections::{BTreeMap, HashMap};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -50,6 +51,7 @@ pub(crate) struct Script {
     pub(crate) kind: Kind,
     pub(crate) description: String,
     /// As the history names it: below its location, with `/`.
+    #[expect(clippy::struct_field_names, reason = "the history's own name for it")]
     pub(crate) script: String,
     /// As messages name it.
     pub(crate) path: String,
@@ -178,17 +180,18 @@ fn walk(root: &Path, folder: &Path, of: For, depth: usize, out: &mut Vec<Found>)
             .fix("make it, or name another with --dir or migrate.dir")
             .cause(e)
     };
-    let mut entries: Vec<PathBuf> = Vec::new();
+    let mut entries = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(unreadable)? {
-        entries.push(entry.map_err(unreadable)?.path());
+        let entry = entry.map_err(unreadable)?;
+        entries.push((entry.file_name(), entry.file_type().map_err(unreadable)?));
     }
-    entries.sort();
-    for path in entries {
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    entries.sort_by(|a, b| a.0.cmp(&b.0));
+    for (name, kind) in entries {
+        let (path, name) = (folder.join(&name), name.to_string_lossy().into_owned());
         if name.starts_with('.') {
             continue;
         }
-        if path.is_dir() {
+        if kind.is_dir() || (kind.is_symlink() && path.is_dir()) {
             match engine_folder(&name, of) {
                 Some(true) => walk(&path, &path, of, depth + 1, out)?,
                 Some(false) => {}
@@ -203,18 +206,21 @@ fn walk(root: &Path, folder: &Path, of: For, depth: usize, out: &mut Vec<Found>)
 
 fn is_ours(name: &str) -> bool {
     let lower = name.to_ascii_lowercase();
-    lower.ends_with(".sql") || lower.ends_with(".sql.conf")
+    let script = lower.strip_suffix(".conf").unwrap_or(&lower);
+    Path::new(script).extension().is_some_and(|extension| extension == "sql")
 }
 
 fn read(root: &Path, path: &Path) -> Result<Found> {
     let shown = path.display().to_string();
     let unreadable = |e: std::io::Error| file_error(format!("{shown} can't be read")).cause(e);
-    let bytes_max = std::fs::metadata(path).map_err(unreadable)?.len();
-    if bytes_max > FILE_BYTES_MAX {
-        let what = format!("{shown} has {bytes_max} bytes: at most {FILE_BYTES_MAX} are read");
+    let mut file = std::fs::File::open(path).map_err(unreadable)?;
+    let length = file.metadata().map_err(unreadable)?.len();
+    if length > FILE_BYTES_MAX {
+        let what = format!("{shown} has {length} bytes: at most {FILE_BYTES_MAX} are read");
         return Err(file_error(what).fix("load data with the engine's own tool"));
     }
-    let bytes = std::fs::read(path).map_err(unreadable)?;
+    let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0) + 1);
+    file.read_to_end(&mut bytes).map_err(unreadable)?;
     Ok(Found { script: below(root, path), path: shown, bytes })
 }
 
@@ -326,7 +332,7 @@ fn decode(file: &Found) -> Result<String> {
         Err(error) => error,
     };
     let before = &file.bytes[..error.valid_up_to()];
-    let line = 1 + before.iter().filter(|b| **b == b'\n').count();
+    let line = before.split(|b| *b == b'\n').count();
     let why = match file.bytes.get(..2) {
         Some([0xff, 0xfe] | [0xfe, 0xff]) => "it begins as UTF-16 does".to_owned(),
         _ => format!("line {line} has the byte 0x{:02x}", file.bytes[error.valid_up_to()]),
@@ -374,7 +380,10 @@ mod tests {
         assert_eq!((mysql.versioned.len(), mysql.repeatable.len()), (3, 0));
         let mariadb = load(files, For { engine: Engine::MySql, mariadb: true }).unwrap();
         assert_eq!((mariadb.versioned.len(), mariadb.repeatable.len()), (3, 1));
-        assert_eq!(load(files, For { engine: Engine::Sqlite, ..POSTGRES }).unwrap().versioned.len(), 2);
+        assert_eq!(
+            load(files, For { engine: Engine::Sqlite, ..POSTGRES }).unwrap().versioned.len(),
+            2
+        );
     }
 
     #[test]

@@ -68,7 +68,8 @@ impl Runner<'_> {
             self.tell.tell(Told::Statement { n: n + 1, statements });
         }
         if way.open {
-            let error = Error::new(Code::TxControl, "the script begins a transaction and leaves it open");
+            let error =
+                Error::new(Code::TxControl, "the script begins a transaction and leaves it open");
             return Err(Failure { error, step: None });
         }
         self.callback(job.around.after).await?;
@@ -111,17 +112,18 @@ impl Runner<'_> {
                 way.open = false;
                 return Ok(());
             }
-            Nature::Commit => self.database.run(text).await.map(drop)?,
             Nature::Rollback => {
                 self.database.run(text).await?;
                 way.open = false;
                 way.step_done(text);
                 return self.note(job, way).await;
             }
-            Nature::Setting => self.database.run(text).await.map(drop)?,
+            Nature::Commit | Nature::Setting => self.database.run(text).await.map(drop)?,
             Nature::Plain if way.open => self.send(&job.prepared, n).await?,
             Nature::Plain if !wants_none => return self.with_note(job, way, n).await,
-            Nature::Alone | Nature::Commits | Nature::Plain => return self.alone(job, way, n).await,
+            Nature::Alone | Nature::Commits | Nature::Plain => {
+                return self.alone(job, way, n).await;
+            }
         }
         way.step_done(text);
         Ok(())
@@ -158,7 +160,10 @@ impl Runner<'_> {
         match sent {
             Err(error)
                 if way.unclear == Some(n)
-                    && matches!(error.code(), Code::Exists | Code::Undefined | Code::NoDatabase) =>
+                    && matches!(
+                        error.code(),
+                        Code::Exists | Code::Undefined | Code::NoDatabase
+                    ) =>
             {
                 self.tell.note(&format!(
                     "{}: taken as done by the run before, since {}",
@@ -209,12 +214,12 @@ impl Runner<'_> {
         let kept = self.progress.get(&job.key).filter(|kept| !kept.is_complete()).cloned();
         let Some(kept) = kept else { return Ok(begun_at(job, 0)) };
         let changed = |what: &str| {
-            Error::new(Code::MigrationHalf, format!("{}: {what}", job.script.path)).why(format!(
-                "an earlier run did {} of its {} statements",
-                kept.done, kept.total
-            ))
+            Error::new(Code::MigrationHalf, format!("{}: {what}", job.script.path))
+                .why(format!("an earlier run did {} of its {} statements", kept.done, kept.total))
         };
-        if kept.done > job.prepared.steps.len() || job.prepared.hash_of(kept.done) != kept.done_sha256 {
+        if kept.done > job.prepared.steps.len()
+            || job.prepared.hash_of(kept.done) != kept.done_sha256
+        {
             return Err(changed("the statements that are done already were changed since"));
         }
         let mut way = begun_at(job, kept.done);

@@ -76,8 +76,8 @@ pub(crate) fn validate(
     found
 }
 
-fn problem(code: Code, what: String) -> Option<Problem> {
-    Some(Problem { code, what, fix: code.fix().to_owned() })
+fn problem(code: Code, what: String) -> Problem {
+    Problem { code, what, fix: code.fix().to_owned() }
 }
 
 fn check(
@@ -96,23 +96,24 @@ fn check(
         State::Failed if pending_is_fine && can_resume(item, progress) => return None,
         state if state.is_failed() => {
             let what = format!("{} failed and left what it had done", item.name());
-            return problem(Code::MigrationHalf, what);
+            return Some(problem(Code::MigrationHalf, what));
         }
         state if state.is_missing() && !ignored("missing") => {
-            return problem(Code::MigrationMissing, format!("{} has no file any more", item.name()));
+            let what = format!("{} has no file any more", item.name());
+            return Some(problem(Code::MigrationMissing, what));
         }
         State::Future if !ignored("future") => {
             let what = format!("{} was applied by a newer program", item.name());
-            return problem(Code::MigrationFuture, what);
+            return Some(problem(Code::MigrationFuture, what));
         }
         State::Ignored if !ignored("ignored") && is_left_out(item, plan) => {
             let current = plan.current.as_ref().map_or_else(String::new, ToString::to_string);
             let what = format!("{} is not applied, and is below {current}, which is", item.name());
-            return problem(Code::MigrationOutOfOrder, what);
+            return Some(problem(Code::MigrationOutOfOrder, what));
         }
         State::Pending | State::Outdated if !pending_is_fine && !ignored("pending") => {
             let how = if item.state == State::Pending { "is not applied" } else { "has changed" };
-            return problem(Code::MigrationPending, format!("{} {how}", item.name()));
+            return Some(problem(Code::MigrationPending, format!("{} {how}", item.name())));
         }
         _ => {}
     }
@@ -145,7 +146,7 @@ fn mismatch(item: &Item<'_>, plan: &Plan<'_>) -> Option<Problem> {
             item.name(),
             script.path
         );
-        problem(Code::MigrationChanged, what)
+        Some(problem(Code::MigrationChanged, what))
     };
     if let Some(version) = &row.version {
         if plan.baseline.as_ref().is_some_and(|base| version <= base) && !row.is_baseline() {
@@ -187,5 +188,5 @@ fn differs_unseen(item: &Item<'_>, progress: &HashMap<Key, Progress>) -> Option<
         script.path,
         item.name()
     );
-    problem(Code::MigrationChanged, what)
+    Some(problem(Code::MigrationChanged, what))
 }

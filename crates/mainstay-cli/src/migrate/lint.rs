@@ -83,9 +83,7 @@ fn text(linted: &[Linted]) -> String {
 /// As GitHub reads it from a job's output.
 fn github(linted: &[Linted]) -> String {
     // What ends a property or a line there is written in percent.
-    let escape = |text: &str| {
-        text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
-    };
+    let escape = |text: &str| text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A");
     let property = |text: &str| escape(text).replace(':', "%3A").replace(',', "%2C");
     let mut out = String::new();
     for file in linted {

@@ -64,9 +64,9 @@ impl Liquibase {
             changelog = changelog.labels(labels);
         }
         for pair in &self.parameters {
-            let (name, value) = pair.split_once('=').ok_or_else(|| {
-                Error::new(Code::Argument, format!("-D {pair} is no NAME=VALUE"))
-            })?;
+            let (name, value) = pair
+                .split_once('=')
+                .ok_or_else(|| Error::new(Code::Argument, format!("-D {pair} is no NAME=VALUE")))?;
             changelog = changelog.parameter(name, value);
         }
         Ok(changelog)
@@ -140,7 +140,9 @@ fn report(report: &ChangelogReport, done: &str, json: bool) -> Result<()> {
         return show::as_json(report);
     }
     for (names, how) in [(&report.marked_ran, "marked as run"), (&report.skipped, "passed over")] {
-        names.iter().for_each(|name| println!("{name}: {how}"));
+        for name in names {
+            println!("{name}: {how}");
+        }
     }
     let count = report.ran.len();
     let s = if count == 1 { "" } else { "s" };

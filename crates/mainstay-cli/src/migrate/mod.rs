@@ -169,7 +169,12 @@ async fn work(migrator: &Migrator, command: Command, json: bool) -> Result<()> {
             println!("the database is taken for one at version {}", migrator.baseline().await?);
             Ok(())
         }
-        Command::New(_) | Command::Split(_) | Command::Lint(_) | Command::Liquibase(_) | Command::Takeover(_) | Command::Expand(_) => Ok(()),
+        Command::New(_)
+        | Command::Split(_)
+        | Command::Lint(_)
+        | Command::Liquibase(_)
+        | Command::Takeover(_)
+        | Command::Expand(_) => Ok(()),
     }
 }
 

@@ -123,7 +123,8 @@ pub(crate) fn table<const N: usize>(titles: [&str; N], rows: &[[String; N]]) -> 
         cells.max().unwrap_or(0).max(titles[column].len())
     };
     let widths: Vec<_> = (0..N).map(width).collect();
-    let ruler: String = widths.iter().map(|w| format!("+{}", "-".repeat(w + 2))).collect();
+    let ruler: Vec<_> = widths.iter().map(|w| "-".repeat(w + 2)).collect();
+    let ruler = format!("+{}", ruler.join("+"));
     let line = |cells: &[&str]| -> String {
         let cells = cells.iter().zip(&widths).map(|(cell, width)| {
             format!("| {} ", console::pad_str(cell, *width, console::Alignment::Left, None))
@@ -136,7 +137,15 @@ pub(crate) fn table<const N: usize>(titles: [&str; N], rows: &[[String; N]]) -> 
         out += &line(&cells);
     }
     if rows.is_empty() {
-        out += &format!("| {} |\n", console::pad_str("No migrations found", ruler.len() - 3, console::Alignment::Left, None));
+        out += &format!(
+            "| {} |\n",
+            console::pad_str(
+                "No migrations found",
+                ruler.len() - 3,
+                console::Alignment::Left,
+                None
+            )
+        );
     }
     out + &ruler + "+\n"
 }
@@ -166,7 +175,9 @@ pub(crate) fn repaired(repaired: &Repaired, json: bool) -> Result<()> {
         ("made to say what the file does", &repaired.realigned),
     ];
     for (what, names) in all {
-        names.iter().for_each(|name| println!("{name}: {what}"));
+        for name in names {
+            println!("{name}: {what}");
+        }
     }
     if all.iter().all(|(_, names)| names.is_empty()) {
         println!("nothing to repair");

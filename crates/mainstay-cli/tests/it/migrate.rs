@@ -39,8 +39,16 @@ fn write(folder: &Path, name: &str, text: &str) {
 fn project() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path();
-    write(at, "mainstay.toml", "[database]\nurl = \"sqlite:shop.db\"\n[migrate.placeholders]\nwho = \"Ada\"\n");
-    write(at, "migrations/V1__users.sql", "CREATE TABLE users (id INTEGER PRIMARY KEY, name TEXT NOT NULL);\nINSERT INTO users VALUES (1, '${who}');\n");
+    write(
+        at,
+        "mainstay.toml",
+        "[database]\nurl = \"sqlite:shop.db\"\n[migrate.placeholders]\nwho = \"Ada\"\n",
+    );
+    write(
+        at,
+        "migrations/V1__users.sql",
+        "CREATE TABLE users (id INTEGER PRIMARY KEY, name TEXT NOT NULL);\nINSERT INTO users VALUES (1, '${who}');\n",
+    );
     write(at, "migrations/V2__index.sql", "CREATE INDEX users_name ON users (name);\n");
     write(at, "migrations/U2__index.sql", "DROP INDEX users_name;\n");
     folder
@@ -66,9 +74,14 @@ fn the_life_of_a_schema() {
     // The times are the machine's.
     let info: String = info
         .lines()
-        .map(|line| line.split_once("20").filter(|_| line.contains(":")).map_or(line.to_owned(), |(a, b)| {
-            format!("{a}TIME               {}", b.get(17..).unwrap_or_default())
-        }) + "\n")
+        .map(|line| {
+            line.split_once("20")
+                .filter(|_| line.contains(':'))
+                .map_or(line.to_owned(), |(a, b)| {
+                    format!("{a}TIME               {}", b.get(17..).unwrap_or_default())
+                })
+                + "\n"
+        })
         .collect();
     insta::assert_snapshot!(info, @r"
     Schema version: 1
@@ -83,8 +96,12 @@ fn the_life_of_a_schema() {
     +-----------+---------+-------------+----------+---------------------+---------+----------+
     ");
     assert_eq!(out(&run(at, &["repair"])), "nothing to repair\n");
-    assert_eq!(out(&run(at, &["new", "Add orders!", "--undo"])), "migrations/V3__add_orders.sql\nmigrations/U3__add_orders.sql\n");
-    let json: serde_json::Value = serde_json::from_str(&out(&run(at, &["info", "--json"]))).unwrap();
+    assert_eq!(
+        out(&run(at, &["new", "Add orders!", "--undo"])),
+        "migrations/V3__add_orders.sql\nmigrations/U3__add_orders.sql\n"
+    );
+    let json: serde_json::Value =
+        serde_json::from_str(&out(&run(at, &["info", "--json"]))).unwrap();
     assert_eq!(json["version"], "1");
 }
 
@@ -92,7 +109,11 @@ fn the_life_of_a_schema() {
 fn mistakes_say_where_and_what_next() {
     let folder = project();
     let at = folder.path();
-    write(at, "migrations/V3__bad.sql", "INSERT INTO users VALUES (2, 'x');\n\nINSERT INTO nowhere VALUES (1);\n");
+    write(
+        at,
+        "migrations/V3__bad.sql",
+        "INSERT INTO users VALUES (2, 'x');\n\nINSERT INTO nowhere VALUES (1);\n",
+    );
     insta::assert_snapshot!(err(&run(at, &["up"])), @r"
     error[MIG-005]: migrations/V3__bad.sql:3:1: no such table: nowhere
       why: INSERT INTO nowhere VALUES (1)
@@ -179,6 +200,10 @@ fn lint_speaks_to_people_and_to_github() {
     insta::assert_snapshot!(String::from_utf8_lossy(&github.stdout), @r"
     ::warning file=migrations/V1__i.sql,line=2,col=1,title=LINT-001::builds an index on orders, whose size is not known, and lets nobody write meanwhile%0Awhy: every INSERT, UPDATE and DELETE of the table waits until all rows have been read and sorted%0Afix: DROP INDEX CONCURRENTLY IF EXISTS i;%0ACREATE INDEX CONCURRENTLY i ON orders (user_id);%0A-- in a file that runs outside a transaction
     ");
-    write(at, "migrations/V1__i.sql", "-- mainstay:allow LINT-001 the table is empty still\nCREATE INDEX i ON orders (user_id);\n");
+    write(
+        at,
+        "migrations/V1__i.sql",
+        "-- mainstay:allow LINT-001 the table is empty still\nCREATE INDEX i ON orders (user_id);\n",
+    );
     assert_eq!(out(&run(at, &["lint", "--engine", "postgres"])), "");
 }

@@ -63,7 +63,7 @@ impl Joined {
 /// All pairs in the order in which they are copied.
 #[derive(Debug)]
 pub(super) struct Pairs {
-    pub(super) pairs: Vec<Pair>,
+    pub(super) all: Vec<Pair>,
     /// The tables that refer to each other in a circle.
     pub(super) circle: Vec<String>,
     /// Whether any refers to itself.
@@ -190,6 +190,6 @@ fn in_order(pairs: Vec<Pair>) -> Pairs {
     let (order, circle) = order(&references);
     let circle = circle.into_iter().map(|n| pairs[n].target.name.clone()).collect();
     let mut pairs: Vec<_> = pairs.into_iter().map(Some).collect();
-    let pairs = order.into_iter().filter_map(|n| pairs[n].take()).collect();
-    Pairs { pairs, circle, to_itself }
+    let all = order.into_iter().filter_map(|n| pairs[n].take()).collect();
+    Pairs { all, circle, to_itself }
 }

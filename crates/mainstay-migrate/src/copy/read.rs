@@ -43,7 +43,7 @@ pub(super) async fn batch(
     match &table.order {
         Keyset::Rowid(_) => columns.extend(&rowid),
         Keyset::Columns(names) => {
-            columns.extend(names.iter().filter_map(|name| table.column(name)))
+            columns.extend(names.iter().filter_map(|name| table.column(name)));
         }
         Keyset::None => {}
     }

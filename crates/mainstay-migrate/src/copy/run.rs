@@ -37,16 +37,16 @@ impl Copy {
         let place = hex(&Sha256::digest(self.from.place()));
         let mut cursors = cursor::read(&mut target).await?;
         let mut ready = Vec::new();
-        for pair in &pairs.pairs {
+        for pair in &pairs.all {
             let kept = cursors.remove(pair.name());
             ready.push(begin(&mut target, pair, kept, &place).await?);
         }
         self.leave_references_alone(&mut target, &pairs).await?;
-        for (pair, cursor) in pairs.pairs.iter().zip(ready) {
+        for (pair, cursor) in pairs.all.iter().zip(ready) {
             self.table_to_the_end(&mut source, &mut target, pair, cursor).await?;
         }
         let mut copied = Copied::default();
-        for pair in &pairs.pairs {
+        for pair in &pairs.all {
             sequence::reset(&mut target, pair).await?;
             let sum = verify::same(&mut source, &mut target, pair, self.batch).await?;
             (self.tell)(CopyTold::Verified { name: pair.name(), rows: sum.rows });

@@ -18,7 +18,7 @@ const MARK: &str = "mainstay:allow";
 /// The allowances of a file.
 #[derive(Debug, Default)]
 pub struct Allows {
-    allows: Vec<Allow>,
+    all: Vec<Allow>,
     faults: Vec<Finding>,
     /// Which of them have covered something.
     used: HashSet<usize>,
@@ -48,7 +48,7 @@ impl Allows {
                     let column = range.start - start + 1;
                     if let Some(allow) = allows.read(text, line, column) {
                         if code_line == line {
-                            allows.allows.push(Allow { covers: line, ..allow });
+                            allows.all.push(Allow { covers: line, ..allow });
                         } else {
                             waiting.push(allow);
                         }
@@ -57,7 +57,7 @@ impl Allows {
                 Token::Space => {}
                 _ => {
                     let waited = waiting.drain(..).map(|allow| Allow { covers: line, ..allow });
-                    allows.allows.extend(waited);
+                    allows.all.extend(waited);
                     code_line = line + text.matches('\n').count();
                 }
             }
@@ -66,14 +66,14 @@ impl Allows {
                 start = range.start + last + 1;
             }
         }
-        allows.allows.extend(waiting);
+        allows.all.extend(waiting);
         allows
     }
 
     /// Whether an allowance covers `finding`, whose statement stands on `lines`.
     pub fn covers(&mut self, finding: &Finding, lines: &RangeInclusive<usize>) -> bool {
         let mut covered = false;
-        for (n, allow) in self.allows.iter().enumerate() {
+        for (n, allow) in self.all.iter().enumerate() {
             if allow.code == finding.code && lines.contains(&allow.covers) {
                 covered = true;
                 self.used.insert(n);
@@ -85,7 +85,7 @@ impl Allows {
     /// What is wrong with the allowances themselves. To be asked when all findings of the file
     /// went through [`covers`](Allows::covers): one that covered nothing is a finding too.
     pub fn findings(&self) -> Vec<Finding> {
-        let unused = self.allows.iter().enumerate().filter(|(n, _)| !self.used.contains(n));
+        let unused = self.all.iter().enumerate().filter(|(n, _)| !self.used.contains(n));
         let unused = unused.map(|(_, allow)| {
             let what = format!("nothing is found here that {} would allow", allow.code);
             let why = "it would hide a finding that somebody adds later, unread";

@@ -51,7 +51,13 @@ impl Migrator {
         let inputs = self.inputs(&opened, &target);
         let plan = Plan::make(&inputs)?;
         let scripts: Vec<Script> = if all {
-            opened.scripts.versioned.values().chain(opened.scripts.repeatable.values()).cloned().collect()
+            opened
+                .scripts
+                .versioned
+                .values()
+                .chain(opened.scripts.repeatable.values())
+                .cloned()
+                .collect()
         } else {
             todo(&plan, &opened.progress).iter().filter_map(|item| item.script.cloned()).collect()
         };

@@ -154,9 +154,8 @@ async fn mysql(database: &mut Database, name: &str) -> Result<Option<Table>> {
 async fn sqlite(database: &mut Database, name: &str) -> Result<Option<Table>> {
     let bare = name.rsplit('.').next().unwrap_or(name);
     let (quoted, bare) = (Engine::Sqlite.quote(bare), literal(Engine::Sqlite, bare));
-    let sql = format!(
-        "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND lower(name) = lower({bare})"
-    );
+    let sql =
+        format!("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND lower(name) = lower({bare})");
     if database.rows(&sql).await?.is_empty() {
         return Ok(None);
     }

@@ -69,7 +69,9 @@ async fn holds(
 fn name(database: &Database, object: &Object) -> String {
     let facts = &database.facts;
     match &object.schema {
-        Some(schema) => format!("{}.{}", folded(facts.engine, schema), folded(facts.engine, &object.name)),
+        Some(schema) => {
+            format!("{}.{}", folded(facts.engine, schema), folded(facts.engine, &object.name))
+        }
         None => folded(facts.engine, &object.name),
     }
 }
@@ -107,7 +109,8 @@ async fn exists(database: &mut Database, condition: &Condition) -> Result<bool> 
     match sql {
         Some(sql) => Ok(!database.rows(&sql).await?.is_empty()),
         None => {
-            let what = format!("{} has nothing of the kind that is asked for", database.facts.engine);
+            let what =
+                format!("{} has nothing of the kind that is asked for", database.facts.engine);
             Err(Error::new(Code::MigrationPrecondition, what))
         }
     }
@@ -223,7 +226,10 @@ fn server_index(
 
 fn sqlite(database: &Database, condition: &Condition) -> Option<String> {
     let object = |kind: &str, name: &str| {
-        format!("SELECT 1 FROM sqlite_schema WHERE type = '{kind}' AND {}", is(database, "name", name))
+        format!(
+            "SELECT 1 FROM sqlite_schema WHERE type = '{kind}' AND {}",
+            is(database, "name", name)
+        )
     };
     let literal = |name: &str| database.facts.literal(name);
     Some(match condition {

@@ -116,7 +116,7 @@ fn settings(set: &mut ChangeSet, node: &Node) -> Result<()> {
     set.ignore = node.flag("ignore", false)?;
     if let Some(path) = text("logicalFilePath") {
         let path = path.replace('\\', "/");
-        set.file = path.strip_prefix('/').unwrap_or(&path).to_owned();
+        path.strip_prefix('/').unwrap_or(&path).clone_into(&mut set.file);
     }
     if let Some(strategy) = text("objectQuotingStrategy") {
         set.quoting = quoting(strategy, &node.at)?;

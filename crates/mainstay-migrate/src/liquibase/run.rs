@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 
+use mainstay_core::clock::Clock;
 use mainstay_core::{Code, Error, Result};
 use mainstay_db::{Db, Session};
 use serde::Serialize;
@@ -233,7 +234,8 @@ impl Changelog {
             options: &self.options,
             tell: &self.tell,
         };
-        let mut done = Done { deployment: store::deployment_id(), ran, report: ChangelogReport::default() };
+        let mut done =
+            Done { deployment: store::deployment_id(), ran, report: ChangelogReport::default() };
         for set in &log.sets {
             if meant.means(set)? {
                 self.turn(&mut run, set, target, &mut done).await?;
@@ -537,9 +539,10 @@ fn last(ran: &[Ran], to: &RollbackTo) -> Result<Vec<Ran>> {
     match to {
         RollbackTo::Count(count) => rows.truncate(*count),
         RollbackTo::Tag(tag) => {
-            let at = rows.iter().position(|row| row.tag.as_deref() == Some(tag)).ok_or_else(|| {
-                Error::new(Code::MigrationHistory, format!("no change set has the tag `{tag}`"))
-            })?;
+            let at =
+                rows.iter().position(|row| row.tag.as_deref() == Some(tag)).ok_or_else(|| {
+                    Error::new(Code::MigrationHistory, format!("no change set has the tag `{tag}`"))
+                })?;
             rows.truncate(at);
         }
     }
@@ -568,10 +571,8 @@ async fn execute(
         sets_session: steps.iter().any(|s| matches!(s.nature, Nature::Setting | Nature::Alone)),
         steps,
     };
-    let conf = Conf {
-        in_transaction: (!set.run_in_transaction).then_some(false),
-        ..Conf::default()
-    };
+    let conf =
+        Conf { in_transaction: (!set.run_in_transaction).then_some(false), ..Conf::default() };
     let script = Script {
         kind: Kind::Repeatable,
         description: set.id.clone(),
@@ -583,7 +584,7 @@ async fn execute(
     // A name of any length, as one that fits the table.
     let name = hash_of([set.file.as_str(), set.id.as_str(), set.author.as_str()]);
     let key = Key { kind: 'L', name };
-    let begun = run.database.clock().now();
+    let begun = Clock::system().now();
     let job = Job {
         script: &script,
         prepared,

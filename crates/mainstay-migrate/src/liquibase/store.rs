@@ -177,7 +177,10 @@ pub(crate) fn record_sql(
         return format!(
             "UPDATE {table} SET DATEEXECUTED = {now}, ORDEREXECUTED = {order}, MD5SUM = {sum}, \
              EXECTYPE = 'RERAN', DEPLOYMENT_ID = {} WHERE ID = {} AND AUTHOR = {} AND FILENAME = {}",
-            text(deployment), text(&set.id), text(&set.author), text(&set.file)
+            text(deployment),
+            text(&set.id),
+            text(&set.author),
+            text(&set.file)
         );
     }
     format!(
@@ -225,7 +228,7 @@ pub(crate) fn restate_sql(facts: &Facts, row: &Ran, sum: &str) -> String {
 ///
 /// Errors: MIG-007 where Liquibase's mark is set.
 pub(crate) async fn hold(database: &mut Database, wait: Duration) -> Result<Option<Session>> {
-    let clock = database.clock();
+    let clock = Clock::system();
     let until = clock.now() + wait;
     let lock = lock_table(&database.facts);
     let sql = format!("SELECT LOCKED, LOCKEDBY FROM {lock} WHERE ID = 1");
@@ -244,7 +247,9 @@ pub(crate) async fn hold(database: &mut Database, wait: Duration) -> Result<Opti
             None => (None, None),
         };
         if !locked.unwrap_or(false) {
-            session.iter().for_each(|session| session.keep_for("keeping Liquibase out"));
+            if let Some(session) = &session {
+                session.keep_for("keeping Liquibase out");
+            }
             return Ok(session);
         }
         if let Some(session) = &mut session {

@@ -256,7 +256,7 @@ mod tests {
             String::from("databaseChangeLog:\n- a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
         for i in 1..9 {
             let of = format!("*a{}", i - 1);
-            bomb += &format!("- a{i}: &a{i} {{k: [{}]}}\n", vec![of.as_str(); 10].join(", "));
+            bomb += &format!("- a{i}: &a{i} {{k: [{}]}}\n", [of.as_str(); 10].join(", "));
         }
         assert!(parse(&bomb, &"a.yaml".into()).is_err());
     }

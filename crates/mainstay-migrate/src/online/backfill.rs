@@ -147,7 +147,7 @@ impl Filler<'_> {
         database.run(&site.fill_sql(fill, &range)).await?;
         saved.cursor = batch.last;
         saved.rows_done += batch.rows;
-        saved.updated_at = now(database);
+        saved.updated_at = now();
         let note = saved.update_sql(&facts)?;
         database.run(&format!("{note}; COMMIT")).await?;
         self.saved = saved;

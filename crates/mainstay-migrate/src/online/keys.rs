@@ -79,10 +79,9 @@ fn shown(site: Site<'_>) -> String {
 
 fn literal(site: Site<'_>, key: &Key, value: &str) -> String {
     match (site.engine(), key.class) {
-        // SQLite has made one of it already.
-        (Engine::Sqlite, _) => value.to_owned(),
-        // A text beside a number would be compared as a floating-point number.
-        (Engine::MySql, KeyClass::Number) => value.to_owned(),
+        // SQLite has made one of it already. On MySQL a text beside a number would be compared as a
+        // floating-point number.
+        (Engine::Sqlite, _) | (Engine::MySql, KeyClass::Number) => value.to_owned(),
         (Engine::MySql, KeyClass::Binary) => format!("x'{value}'"),
         (Engine::MySql | Engine::Postgres, _) => site.facts.literal(value),
     }

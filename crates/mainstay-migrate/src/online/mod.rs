@@ -168,7 +168,7 @@ impl Online {
                 let ground = look::ground(&mut database, &change.table).await?;
                 look::check(&mut database, change, &ground).await?;
                 make::make(&database.facts, &ground, change)?;
-                let saved = Saved::new(&change.name, &change.text, ground, now(&database));
+                let saved = Saved::new(&change.name, &change.text, ground, now());
                 let sql = saved.insert_sql(&database.facts)?;
                 database.run(&sql).await?;
                 saved
@@ -336,7 +336,7 @@ impl Online {
 /// Writes down that a phase is over, and lets go of the lock.
 async fn finish(mut run: Runner<'_>, phase: Phase) -> Result<()> {
     (run.saved.phase, run.saved.step) = (phase, 0);
-    run.saved.updated_at = now(&run.database);
+    run.saved.updated_at = now();
     let note = run.saved.update_sql(&run.database.facts)?;
     run.database.run(&note).await?;
     run.lock.release().await

@@ -9,7 +9,7 @@ use crate::database::Database;
 /// The server's time, where it tells since when sessions are there.
 pub(super) async fn now(database: &mut Database) -> Result<String> {
     if database.facts.engine != Engine::Postgres {
-        return Ok(super::run::now(database));
+        return Ok(super::run::now());
     }
     let sql =
         "SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US') || '+00'";

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use mainstay_core::clock::Clock;
 use mainstay_core::rng::Rng;
 use mainstay_core::{Code, Error, Result};
 use mainstay_db::{AdvisoryLock, Engine};
@@ -55,7 +56,7 @@ impl Runner<'_> {
     async fn step(&mut self, work: &Work) -> Result<()> {
         let mut done = self.saved.clone();
         done.step += 1;
-        done.updated_at = now(&self.database);
+        done.updated_at = now();
         let note = done.update_sql(&self.database.facts)?;
         match &work.how {
             How::Run(all) if self.database.facts.engine != Engine::MySql => {
@@ -206,7 +207,7 @@ pub(crate) async fn tries_again(
 }
 
 /// The time, as it is written down.
-pub(crate) fn now(database: &Database) -> String {
-    let now = chrono::DateTime::<chrono::Utc>::from(database.clock().wall());
+pub(crate) fn now() -> String {
+    let now = chrono::DateTime::<chrono::Utc>::from(Clock::system().wall());
     now.format("%Y-%m-%d %H:%M:%S UTC").to_string()
 }

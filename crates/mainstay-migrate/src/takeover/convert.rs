@@ -128,7 +128,7 @@ fn refinery(folder: &Path, depth: usize) -> Result<Vec<OldFile>> {
         else {
             continue;
         };
-        if rest.ends_with(".rs") {
+        if rest.strip_suffix(".rs").is_some() {
             let what = format!("{} is written in Rust", path.display());
             let fix = format!("write the SQL that it makes as V{version}__....sql in its place");
             return Err(Error::new(Code::MigrationFile, what).fix(fix));

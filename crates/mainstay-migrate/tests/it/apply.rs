@@ -146,9 +146,17 @@ async fn targets_bound_what_runs(here: Here) {
 async fn callbacks_run_at_their_events(here: Here) {
     here.run("CREATE TABLE log (n INT, what VARCHAR(40))").await;
     let events = [
-        "beforeMigrate", "beforeEachMigrate", "beforeEachMigrateStatement",
-        "afterEachMigrateStatement", "afterEachMigrate", "afterVersioned", "beforeRepeatables",
-        "afterMigrateApplied", "afterMigrate", "afterMigrate__second", "afterMigrateError",
+        "beforeMigrate",
+        "beforeEachMigrate",
+        "beforeEachMigrateStatement",
+        "afterEachMigrateStatement",
+        "afterEachMigrate",
+        "afterVersioned",
+        "beforeRepeatables",
+        "afterMigrateApplied",
+        "afterMigrate",
+        "afterMigrate__second",
+        "afterMigrateError",
     ];
     let files: Vec<_> = events
         .iter()
@@ -159,12 +167,21 @@ async fn callbacks_run_at_their_events(here: Here) {
         .collect();
     let mut all: Vec<(&str, &str)> = vec![USERS, ADA, ("R__r.sql", "SELECT 1")];
     all.extend(files.iter().map(|(name, sql)| (name.as_str(), sql.as_str())));
-    let options = Options { baseline_on_migrate: true, baseline_version: "0".to_owned(), ..Options::default() };
+    let options = Options {
+        baseline_on_migrate: true,
+        baseline_version: "0".to_owned(),
+        ..Options::default()
+    };
     here.of(&all).options(options.clone()).up(Target::Latest).await.unwrap();
     let logged: Vec<(String,)> =
         here.db.query("SELECT what FROM log ORDER BY n").all().await.unwrap();
     let logged: Vec<_> = logged.iter().map(|(what,)| what.as_str()).collect();
-    let each = ["beforeEachMigrate", "beforeEachMigrateStatement", "afterEachMigrateStatement", "afterEachMigrate"];
+    let each = [
+        "beforeEachMigrate",
+        "beforeEachMigrateStatement",
+        "afterEachMigrateStatement",
+        "afterEachMigrate",
+    ];
     // MySQL's first script has DDL: its statements are run one by one.
     let expected: Vec<&str> = ["beforeMigrate"]
         .into_iter()
@@ -197,7 +214,8 @@ async fn placeholders_and_conf_are_heeded(here: Here) {
     let migrations = mainstay_migrate::Migrations::new().folder(folder.path());
     let migrator = here.migrator(migrations).options(options);
     assert_eq!(migrator.up(Target::Latest).await.unwrap().applied.len(), 3);
-    let names: Vec<(String,)> = here.db.query("SELECT name FROM users ORDER BY id").all().await.unwrap();
+    let names: Vec<(String,)> =
+        here.db.query("SELECT name FROM users ORDER BY id").all().await.unwrap();
     assert_eq!(names[0].0, "Bob V2__a.sql flyway_schema_history");
     assert_eq!(names[1].0, "${raw}");
     assert_eq!(migrator.info().await.unwrap().migrations[3].state, State::Ignored);
@@ -236,9 +254,13 @@ async fn what_cannot_be_in_a_transaction_runs_outside(here: Here) {
             "CREATE INDEX CONCURRENTLY users_name ON users (name); VACUUM users",
             "SELECT COUNT(*) FROM pg_indexes WHERE indexname = 'users_name'",
         ),
-        Engine::MySql => ("CREATE INDEX users_name ON users (name); OPTIMIZE TABLE users", "SELECT 1"),
+        Engine::MySql => {
+            ("CREATE INDEX users_name ON users (name); OPTIMIZE TABLE users", "SELECT 1")
+        }
     };
-    let script = format!("INSERT INTO users VALUES (5, 'a'); {alone}; BEGIN; DELETE FROM users WHERE id = 5; COMMIT");
+    let script = format!(
+        "INSERT INTO users VALUES (5, 'a'); {alone}; BEGIN; DELETE FROM users WHERE id = 5; COMMIT"
+    );
     assert_eq!(up(&here, &[USERS, ("V2__x.sql", &script)]).await, 2);
     assert_eq!(here.count(check).await, 1);
     assert_eq!(here.count("SELECT COUNT(*) FROM users").await, 0);
@@ -274,8 +296,12 @@ async fn a_failure_outside_one_is_gone_on_from(here: Here) {
     refused(migrator.up(Target::Latest).await, Code::MigrationHalf);
     file("V1__a.sql", &format!("{head}INSERT INTO a VALUES (3);\nINSERT INTO a VALUES (2);\n"));
     assert_eq!(migrator.up(Target::Latest).await.unwrap().applied.len(), 1);
-    let rows: Vec<(i64,)> =
-        here.db.query("SELECT CAST(id AS DECIMAL(9)) * 1 FROM a ORDER BY id").all().await.unwrap_or_default();
+    let rows: Vec<(i64,)> = here
+        .db
+        .query("SELECT CAST(id AS DECIMAL(9)) * 1 FROM a ORDER BY id")
+        .all()
+        .await
+        .unwrap_or_default();
     let _ = rows;
     assert_eq!(here.count("SELECT COUNT(*) FROM a").await, 3);
     assert_eq!(here.count("SELECT COUNT(*) FROM a WHERE id = 1").await, 1);
@@ -296,9 +322,18 @@ async fn a_moved_line_break_is_warned_of(here: Here) {
 
 async fn what_a_script_sets_ends_with_it(here: Here) {
     let (set, ask): (&str, &str) = match here.db.engine() {
-        Engine::Sqlite => ("PRAGMA foreign_keys = OFF", "INSERT INTO users SELECT 1, CASE foreign_keys WHEN 1 THEN 'on' ELSE 'off' END FROM pragma_foreign_keys"),
-        Engine::Postgres => ("SET search_path TO pg_catalog", "INSERT INTO users SELECT 1, CASE current_schema() WHEN 'public' THEN 'on' ELSE 'off' END"),
-        Engine::MySql => ("SET foreign_key_checks = 0", "INSERT INTO users SELECT 1, IF(@@foreign_key_checks, 'on', 'off')"),
+        Engine::Sqlite => (
+            "PRAGMA foreign_keys = OFF",
+            "INSERT INTO users SELECT 1, CASE foreign_keys WHEN 1 THEN 'on' ELSE 'off' END FROM pragma_foreign_keys",
+        ),
+        Engine::Postgres => (
+            "SET search_path TO pg_catalog",
+            "INSERT INTO users SELECT 1, CASE current_schema() WHEN 'public' THEN 'on' ELSE 'off' END",
+        ),
+        Engine::MySql => (
+            "SET foreign_key_checks = 0",
+            "INSERT INTO users SELECT 1, IF(@@foreign_key_checks, 'on', 'off')",
+        ),
     };
     up(&here, &[USERS, ("V2__set.sql", set), ("V3__ask.sql", ask)]).await;
     assert_eq!(here.count("SELECT COUNT(*) FROM users WHERE name = 'on'").await, 1);

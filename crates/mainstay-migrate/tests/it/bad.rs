@@ -59,8 +59,15 @@ async fn a_half_of_another_tool_needs_repair(here: Here) {
     here.run(&format!(
         "INSERT INTO flyway_schema_history ({}, {}, {}, {}, {}, {}, {}, {}, {}) \
          VALUES (2, '2', 'b', 'SQL', 'V2__b.sql', 0, 'x', 5, FALSE)",
-        q("installed_rank"), q("version"), q("description"), q("type"), q("script"),
-        q("checksum"), q("installed_by"), q("execution_time"), q("success")
+        q("installed_rank"),
+        q("version"),
+        q("description"),
+        q("type"),
+        q("script"),
+        q("checksum"),
+        q("installed_by"),
+        q("execution_time"),
+        q("success")
     ))
     .await;
     let report = refused(here.of(&[ONE, TWO]).up(Target::Latest).await, Code::MigrationHalf);

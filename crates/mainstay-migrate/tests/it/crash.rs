@@ -63,7 +63,11 @@ async fn end(child: std::process::Child) -> ExitStatus {
 }
 
 fn scripts(engine: Engine, folder: &Path) {
-    write(folder, "V1__a.sql", "CREATE TABLE a (id INT NOT NULL PRIMARY KEY, n INT);\nINSERT INTO a VALUES (1, 1);");
+    write(
+        folder,
+        "V1__a.sql",
+        "CREATE TABLE a (id INT NOT NULL PRIMARY KEY, n INT);\nINSERT INTO a VALUES (1, 1);",
+    );
     let mixed = match engine {
         Engine::Sqlite => {
             "INSERT INTO a VALUES (2, 2);

@@ -68,8 +68,15 @@ async fn a_history_of_flyways_is_gone_on_with(here: Here) {
         here.run(&format!(
             "INSERT INTO {} ({}, {}, {}, {}, {}, {}, {}, {}, {}) VALUES \
              ({rank}, {version}, '{description}', 'SQL', '{script}', {checksum}, 'me', 7, TRUE)",
-            q("flyway_schema_history"), q("installed_rank"), q("version"), q("description"),
-            q("type"), q("script"), q("checksum"), q("installed_by"), q("execution_time"),
+            q("flyway_schema_history"),
+            q("installed_rank"),
+            q("version"),
+            q("description"),
+            q("type"),
+            q("script"),
+            q("checksum"),
+            q("installed_by"),
+            q("execution_time"),
             q("success"),
         ))
         .await;

@@ -57,7 +57,8 @@ async fn a_large_table_is_told_from_a_small_one(here: Here) {
     );
     assert!(!codes(&here, &made).await.contains(&code));
     if here.db.engine() == Engine::Postgres {
-        let finding = linted(&here, "\n\n CREATE INDEX x ON large (b)").await[0].findings[0].clone();
+        let finding =
+            linted(&here, "\n\n CREATE INDEX x ON large (b)").await[0].findings[0].clone();
         assert_eq!((finding.line, finding.column), (3, 2));
         assert!(finding.what.contains("500 rows"), "{finding:?}");
         assert!(finding.fix.contains("CREATE INDEX CONCURRENTLY x ON large (b)"), "{finding:?}");
@@ -91,6 +92,12 @@ async fn an_allowance_needs_a_reason_and_something_to_allow(here: Here) {
     assert_eq!(codes(&here, &allowed).await, []);
     let silent = format!("-- mainstay:allow LINT-104\n{drop};");
     assert_eq!(codes(&here, &silent).await, [Code::LintAllowReason]);
-    assert_eq!(codes(&here, "-- mainstay:allow LINT-104 x\nSELECT 1").await, [Code::LintAllowUnused]);
-    assert_eq!(codes(&here, "-- mainstay:allow LINT-9 x\nSELECT 1").await, [Code::LintAllowUnknown]);
+    assert_eq!(
+        codes(&here, "-- mainstay:allow LINT-104 x\nSELECT 1").await,
+        [Code::LintAllowUnused]
+    );
+    assert_eq!(
+        codes(&here, "-- mainstay:allow LINT-9 x\nSELECT 1").await,
+        [Code::LintAllowUnknown]
+    );
 }

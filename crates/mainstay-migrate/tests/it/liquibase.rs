@@ -107,10 +107,20 @@ fn changelog(here: &Here, folder: &Path) -> Changelog {
 
 /// The whole history, without what differs from run to run.
 async fn history(db: &Db) -> Vec<String> {
-    let table = if db.engine() == Sql::Postgres { "databasechangelog" } else { "DATABASECHANGELOG" };
+    let table =
+        if db.engine() == Sql::Postgres { "databasechangelog" } else { "DATABASECHANGELOG" };
     let columns = [
-        "ID", "AUTHOR", "FILENAME", "EXECTYPE", "MD5SUM", "DESCRIPTION", "COMMENTS", "TAG",
-        "LIQUIBASE", "CONTEXTS", "LABELS",
+        "ID",
+        "AUTHOR",
+        "FILENAME",
+        "EXECTYPE",
+        "MD5SUM",
+        "DESCRIPTION",
+        "COMMENTS",
+        "TAG",
+        "LIQUIBASE",
+        "CONTEXTS",
+        "LABELS",
     ];
     let sql = format!("SELECT ORDEREXECUTED, {} FROM {table} ORDER BY 1", columns.join(", "));
     let mut session = db.session().await.unwrap();
@@ -159,7 +169,11 @@ async fn an_edited_change_set_is_refused(here: Here) {
         "create view cities as select name from city;",
         "drop view cities;\ncreate view cities as select id,   name from city;",
     );
-    write(folder.path(), "db/more/10.sql", &replaced.replace("create table city", "create  table\n city"));
+    write(
+        folder.path(),
+        "db/more/10.sql",
+        &replaced.replace("create table city", "create  table\n city"),
+    );
     assert_eq!(changelog.update().await.unwrap().ran, ["db/more/10.sql::11::bob"]);
     assert_eq!(here.count("SELECT COUNT(id) FROM cities").await, 1);
     let rows = history(&here.db).await;
@@ -169,7 +183,9 @@ async fn an_edited_change_set_is_refused(here: Here) {
 async fn contexts_labels_and_preconditions_decide(here: Here) {
     let folder = tempfile::tempdir().unwrap();
     let set = |id: &str, more: &str, sql: &str| {
-        format!("  - changeSet:\n      id: {id}\n      author: a\n{more}      changes:\n        - sql: {{sql: \"{sql}\"}}\n")
+        format!(
+            "  - changeSet:\n      id: {id}\n      author: a\n{more}      changes:\n        - sql: {{sql: \"{sql}\"}}\n"
+        )
     };
     let check = "      preConditions:\n        - onFail: CONTINUE\n        - sqlCheck: {expectedResult: 1, sql: \"select count(*) from t\"}\n";
     let halt = "      preConditions:\n        - onFailMessage: no way\n        - sqlCheck: {expectedResult: 9, sql: \"select count(*) from t\"}\n";
@@ -207,7 +223,11 @@ async fn what_ran_can_be_taken_back(here: Here) {
         // The `sql` of change set 21 says of no rollback, and nothing was touched.
         refused(back, Code::MigrationUndo);
         assert!(here.exists("city").await);
-        write(folder.path(), "db/more/20.xml", &XML.replace("<sql>select 21;</sql>", "<sql>select 21;</sql><rollback/>"));
+        write(
+            folder.path(),
+            "db/more/20.xml",
+            &XML.replace("<sql>select 21;</sql>", "<sql>select 21;</sql><rollback/>"),
+        );
         changelog.rollback(RollbackTo::Tag("v1".to_owned())).await.unwrap();
     } else {
         back.unwrap();
@@ -242,7 +262,11 @@ async fn the_mark_of_a_liquibase_is_respected(here: Here) {
     };
     let changelog = changelog(&here, folder.path()).options(options);
     changelog.update().await.unwrap();
-    let lock = if here.db.engine() == Sql::Postgres { "databasechangeloglock" } else { "DATABASECHANGELOGLOCK" };
+    let lock = if here.db.engine() == Sql::Postgres {
+        "databasechangeloglock"
+    } else {
+        "DATABASECHANGELOGLOCK"
+    };
     here.run(&format!("UPDATE {lock} SET LOCKED = TRUE, LOCKEDBY = 'elsewhere'")).await;
     let report = refused(changelog.update().await, Code::MigrationLock);
     assert!(report.contains("elsewhere") && report.contains("release-locks"), "{report}");
@@ -252,8 +276,9 @@ async fn the_mark_of_a_liquibase_is_respected(here: Here) {
 
 /// Runs the real Liquibase; its standard output and error.
 fn liquibase(fresh: &Fresh, folder: &Path, command: &str) -> String {
-    let class_path = mainstay_core::config::variable("MAINSTAY_TEST_LIQUIBASE")
-        .expect("the real Liquibase is installed by `cargo xtask test`, which names its class path");
+    let class_path = mainstay_core::config::variable("MAINSTAY_TEST_LIQUIBASE").expect(
+        "the real Liquibase is installed by `cargo xtask test`, which names its class path",
+    );
     let mut java = Command::new("java");
     java.args(["-cp", &class_path, "liquibase.integration.commandline.LiquibaseCommandLine"])
         .args(["--show-banner=false", "--changelog-file=db/root.yaml", "--contexts=prod"])
@@ -291,9 +316,12 @@ fn changes(sql: &str) -> Vec<&str> {
     };
     let statement = |line: &&str| {
         !housekeeping(line)
-            && ["CREATE", "INSERT", "UPDATE", "ALTER", "DROP", "DELETE", "create", "insert", "select"]
-                .iter()
-                .any(|word| line.starts_with(word))
+            && [
+                "CREATE", "INSERT", "UPDATE", "ALTER", "DROP", "DELETE", "create", "insert",
+                "select",
+            ]
+            .iter()
+            .any(|word| line.starts_with(word))
     };
     sql.lines().filter(statement).collect()
 }

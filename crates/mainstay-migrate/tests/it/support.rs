@@ -66,7 +66,10 @@ impl Here {
         let q = |name: &str| self.db.engine().quote(name);
         let sql = format!(
             "SELECT {}, {}, {} FROM flyway_schema_history ORDER BY {}",
-            q("version"), q("type"), q("success"), q("installed_rank")
+            q("version"),
+            q("type"),
+            q("success"),
+            q("installed_rank")
         );
         let rows = session.rows(&sql, Vec::new()).await.unwrap();
         rows.iter().map(|r| (r.at(0).unwrap(), r.at(1).unwrap(), r.at(2).unwrap())).collect()

@@ -254,7 +254,7 @@ fn read(at: &mut Cursor<'_>, engine: Engine) -> Option<Statement> {
             let value = at.group().unwrap_or(at.rest());
             Some(Statement::Pragma { name, value: joined(value).to_lowercase() })
         }
-        "BEGIN" | "START" | "COMMIT" | "END" | "ROLLBACK" | "ABORT" => control(at, first),
+        "BEGIN" | "START" | "COMMIT" | "END" | "ROLLBACK" | "ABORT" => control(at, &first),
         _ => None,
     }
 }
@@ -353,13 +353,13 @@ fn set(at: &mut Cursor<'_>, engine: Engine) -> Option<Statement> {
     Some(Statement::Set { name, value: value.to_lowercase() })
 }
 
-fn control(at: &mut Cursor<'_>, word: String) -> Option<Statement> {
+fn control(at: &mut Cursor<'_>, word: &str) -> Option<Statement> {
     // A savepoint is the transaction's own affair, and START is also said of a replica.
     let savepoint = word == "ROLLBACK" && contains(at.rest(), "TO");
     let start = word == "START" && !at.looking_at("TRANSACTION");
     if savepoint || start {
         return None;
     }
-    let open = matches!(word.as_str(), "BEGIN" | "START");
+    let open = matches!(word, "BEGIN" | "START");
     Some(Statement::Control { open })
 }

@@ -127,7 +127,7 @@ fn money(case: &mut Case<'_>, table: &Name, column: &ColumnDef) {
     let float = matches!(kind, "float" | "float4" | "float8" | "double" | "real");
     let named = column.name.bare().split('_').any(|part| MONEY.contains(&part));
     let locale = kind == "money" && case.server.is(Engine::Postgres);
-    if !locale && !(float && named) {
+    if !(locale || float && named) {
         return;
     }
     let name = &column.name;

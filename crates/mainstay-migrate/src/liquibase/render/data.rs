@@ -68,7 +68,7 @@ fn word<'a>(text: &'a str, word: &str) -> Option<&'a str> {
     (!after.starts_with(|c: char| c.is_alphanumeric() || c == '_')).then_some(after)
 }
 
-pub(super) fn merge_columns(change: &Defined, dialect: Dialect) -> Result<Vec<String>> {
+pub(super) fn merge_columns(change: &Defined, dialect: Dialect) -> Vec<String> {
     let get = |field: &str| change.get(field).unwrap_or_default();
     let table = dialect.object(change, "tableName");
     let name = |field: &str| dialect.name(get(field));
@@ -80,10 +80,10 @@ pub(super) fn merge_columns(change: &Defined, dialect: Dialect) -> Result<Vec<St
         Engine::MySql => format!("CONCAT_WS({between}, {first}, {second})"),
         Engine::Postgres | Engine::Sqlite => format!("{first} || {between} || {second}"),
     };
-    Ok(vec![
+    vec![
         format!("ALTER TABLE {table} ADD COLUMN {merged} {kind}"),
         format!("UPDATE {table} SET {merged} = {joined}"),
         format!("ALTER TABLE {table} DROP COLUMN {first}"),
         format!("ALTER TABLE {table} DROP COLUMN {second}"),
-    ])
+    ]
 }

@@ -97,7 +97,7 @@ fn defined(change: &Defined, dialect: Dialect) -> Result<Vec<String>> {
         Kind::Insert => data::insert(change, dialect),
         Kind::Update => data::update(change, dialect),
         Kind::Delete => data::delete(change, dialect),
-        Kind::MergeColumns => data::merge_columns(change, dialect),
+        Kind::MergeColumns => Ok(data::merge_columns(change, dialect)),
         Kind::Stop => Err(change
             .at
             .error("the changelog says stop")

@@ -55,7 +55,7 @@ pub(super) fn index(site: Site<'_>, index: &AddIndex) -> Result<Made> {
     Ok(Made { expand, abort: vec![drop_index(site, &name)], ..Made::default() })
 }
 
-pub(super) fn foreign_key(site: Site<'_>, key: &AddForeignKey) -> Result<Made> {
+pub(super) fn foreign_key(site: Site<'_>, key: &AddForeignKey) -> Made {
     let engine = site.engine();
     let name = named(site, key.name.as_ref(), &key.columns, "fkey");
     let mut expand = vec![orphans(site, key, None)];
@@ -99,7 +99,7 @@ pub(super) fn foreign_key(site: Site<'_>, key: &AddForeignKey) -> Result<Made> {
             expand.push(Work::new(format!("adds the constraint {name}"), How::Rebuild(rebuild)));
         }
     }
-    Ok(Made { expand, abort, ..Made::default() })
+    Made { expand, abort, ..Made::default() }
 }
 
 /// MySQL adds a foreign key beside writers only where it does not check the rows: they are looked at

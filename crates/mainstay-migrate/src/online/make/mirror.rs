@@ -138,7 +138,8 @@ fn fill(site: Site<'_>, mirror: &Mirror<'_>) -> Fill {
     let some = each(" OR ", &|new| format!("({}) IS NOT NULL", new.fill));
     let needs = format!("{empty} AND ({some})");
     let nulls = mirror.new.iter().filter(|new| !new.column.nullable);
-    let nulls = nulls.map(|new| format!(" OR {} IS NULL", q(new))).collect::<String>();
+    let nulls: Vec<_> = nulls.map(|new| format!(" OR {} IS NULL", q(new))).collect();
+    let nulls = nulls.concat();
     let set = match site.engine() {
         // Its triggers tell by the values who writes.
         Engine::Sqlite => each(", ", &|new| format!("{} = ({})", q(new), new.fill)),

@@ -31,7 +31,7 @@ pub(crate) fn make(facts: &Facts, ground: &Ground, change: &Change) -> Result<Ma
     let made = match &change.kind {
         Kind::AddColumn(column) => add::column(site, column)?,
         Kind::AddUnique(unique) => constraint::unique(site, unique)?,
-        Kind::AddForeignKey(key) => constraint::foreign_key(site, key)?,
+        Kind::AddForeignKey(key) => constraint::foreign_key(site, key),
         Kind::AddIndex(index) => constraint::index(site, index)?,
         kind @ (Kind::RenameColumn(_) | Kind::RetypeColumn(_) | Kind::SplitColumn(_)) => {
             mirror::mirror(site, kind)?

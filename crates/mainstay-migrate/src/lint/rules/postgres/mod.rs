@@ -26,7 +26,7 @@ pub(super) fn check(case: &mut Case<'_>, parsed: &Statement) {
         }
         Statement::AlterTable(alter) => alter::check(case, alter),
         Statement::Vacuum { full: true, table } => {
-            full_rewrite(case, table.as_ref(), "VACUUM FULL")
+            full_rewrite(case, table.as_ref(), "VACUUM FULL");
         }
         Statement::Cluster { table } => full_rewrite(case, table.as_ref(), "CLUSTER"),
         Statement::Reindex { object, name, concurrently: false } => reindex(case, object, name),
@@ -65,9 +65,7 @@ fn concurrent(index: &CreateIndex) -> String {
     let unique = if index.unique { "UNIQUE " } else { "" };
     let columns = super::list(&index.columns);
     let rest = if index.ordinary { "" } else { " ..." };
-    format!(
-        "CREATE {unique}INDEX CONCURRENTLY {name} ON {table} ({columns}){rest};"
-    )
+    format!("CREATE {unique}INDEX CONCURRENTLY {name} ON {table} ({columns}){rest};")
 }
 
 fn drop_index(case: &mut Case<'_>, name: &Name) {
