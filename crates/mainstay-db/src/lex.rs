@@ -137,7 +137,10 @@ impl<'a> Lexer<'a> {
 
     /// To the end of the line, its terminator included.
     fn line(&self) -> usize {
-        self.until(0, b"\n").unwrap_or(self.sql.len() - self.at)
+        let returns = self.engine == Engine::Postgres;
+        let ends = |c: &u8| *c == b'\n' || (returns && *c == b'\r');
+        let rest = &self.sql[self.at..];
+        rest.iter().position(ends).map_or(rest.len(), |at| at + 1)
     }
 
     fn comment(&self) -> (Token, Option<usize>) {

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use mainstay_core::{Place, Result};
+use mainstay_core::{Code, Error, Place, Result};
 use mainstay_pool::{Lease, What};
 
 use crate::connection::{Connection, Raw};
@@ -27,7 +27,8 @@ use crate::value::Value;
 /// is rolled back and it is closed.
 pub struct Session {
     db: Db,
-    hold: Hold,
+    /// None only where a new one could not be had.
+    hold: Option<Hold>,
     place: Place,
 }
 
@@ -76,7 +77,7 @@ impl Session {
         lease.state.spent = true;
         // No driver tells whether a transaction is open: the pool is to roll back.
         lease.state.in_transaction = true;
-        Self { db, hold: Hold::Pooled(lease), place }
+        Self { db, hold: Some(Hold::Pooled(lease)), place }
     }
 
     /// One more, for who keeps this one meanwhile.
@@ -92,9 +93,20 @@ impl Session {
         }
     }
 
+    /// Goes on with a new connection: what was set on this one ends with it, and what is open on it is
+    /// rolled back. The old one goes first, so that it takes no more room.
+    ///
+    /// Errors: those of [`acquire`](mainstay_pool::Pool::acquire); then DB-024 until it is renewed.
+    pub async fn renew(&mut self) -> Result<()> {
+        self.hold = None;
+        let lease = self.db.acquire(false, self.place).await?;
+        *self = Session::new(self.db.clone(), lease, self.place);
+        Ok(())
+    }
+
     /// Says what it is kept for while nothing is sent on it, so that it is not taken for a leak.
     pub fn keep_for(&self, what: &str) {
-        if let Some(activity) = &self.hold.activity {
+        if let Some(activity) = self.hold.as_ref().and_then(|hold| hold.activity.as_ref()) {
             activity.begins(What::Shared(what.into()));
         }
     }
@@ -106,7 +118,7 @@ impl Session {
 
     /// Whether the server's side of it is shared with others between transactions, by a pooler.
     pub fn is_pooled(&self) -> bool {
-        self.hold.is_pooled()
+        self.hold.as_ref().is_some_and(|hold| hold.is_pooled())
     }
 
     /// Sends `sql` as it is, unprepared: one statement or several. Returns the rows changed.
@@ -142,6 +154,7 @@ impl Session {
     /// Errors: as [`run`](Self::run); DB-017 on another engine.
     pub async fn copy_in(&mut self, sql: &str, data: &str) -> Result<u64> {
         let Self { db, hold, .. } = self;
+        let hold = hold.as_mut().ok_or_else(gone)?;
         let Connection { raw, state, .. } = &mut **hold;
         #[cfg(feature = "postgres")]
         if let Raw::Postgres(postgres, _) = raw {
@@ -159,7 +172,7 @@ impl Session {
         }
         let _ = (raw, state, data);
         let what = format!("{} has no COPY: {}", db.engine(), What::shortened(sql));
-        Err(mainstay_core::Error::new(mainstay_core::Code::WrongEngine, what))
+        Err(Error::new(Code::WrongEngine, what))
     }
 
     async fn each(
@@ -169,6 +182,7 @@ impl Session {
         mut on: impl FnMut(Step) + Send,
     ) -> Result<()> {
         let Self { db, hold, place } = self;
+        let hold = hold.as_mut().ok_or_else(gone)?;
         let engine = db.engine();
         let kept: Arc<str> = sql.into();
         let shown = Sql::Dynamic(Arc::clone(&kept));
@@ -205,4 +219,8 @@ impl Session {
         record.done();
         Ok(())
     }
+}
+
+fn gone() -> Error {
+    Error::new(Code::ConnectionLost, "the session has ended, and no new one could be had")
 }

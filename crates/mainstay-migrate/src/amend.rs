@@ -83,6 +83,13 @@ impl Migrator {
         };
         let mut items: Vec<_> = plan.items.iter().filter(undoable).collect();
         items.reverse();
+        if let Some((key, _)) =
+            run.progress.iter().find(|(key, p)| key.kind != 'U' && !p.is_complete())
+        {
+            let what = format!("{} is half done: what there is to undo of it is unknown", key.name);
+            return Err(Error::new(Code::MigrationHalf, what)
+                .fix("run mainstay migrate up, which goes on with it, or repair it"));
+        }
         match target {
             None => items.truncate(1),
             Some(target) => items.retain(|item| item.version().is_some_and(|v| v >= target)),
@@ -195,7 +202,14 @@ impl Migrator {
     /// Makes the row say what the file does; whether it did not.
     async fn realign(&self, run: &mut Runner<'_>, item: &Item<'_>, row: &Applied) -> Result<bool> {
         let (Some(script), Some(checksum)) = (item.script, item.checksum) else { return Ok(false) };
-        if row.version.is_none() || matches!(item.state, State::Undone | State::Deleted) {
+        if matches!(item.state, State::Undone | State::Deleted) {
+            return Ok(false);
+        }
+        if row.version.is_none() {
+            // One that has changed runs again; of one that has not, only line breaks may have moved.
+            if item.state == State::Success {
+                self.restate(run, script).await?;
+            }
             return Ok(false);
         }
         let (kind, description) = (kind_of(script), &script.description);
@@ -257,9 +271,12 @@ impl Migrator {
         if let Some(first) = run.history.rows.iter().find(|row| !row.is_synthetic()) {
             return refuse(format!("it has migrations already, first {}", first.name()));
         }
-        run.history.create(&mut run.database).await?;
+        if run.history.exists {
+            run.history.insert(&mut run.database, row).await?;
+        } else {
+            run.history.create_with(&mut run.database, Some(row)).await?;
+        }
         progress::create(&mut run.database).await?;
-        run.history.insert(&mut run.database, row).await?;
         Ok(version)
     }
 }

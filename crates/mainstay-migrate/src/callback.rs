@@ -93,6 +93,8 @@ events! {
     AfterCleanError = "afterCleanError",
     /// Of Flyway's schema creation, which does not exist here: the file is known, and never runs.
     CreateSchema = "createSchema",
+    /// As `createSchema`.
+    BeforeCreateSchema = "beforeCreateSchema",
     /// Before Flyway connects; here nothing runs without a connection: it never runs.
     BeforeConnect = "beforeConnect",
     /// After the session that migrates was made.
@@ -113,6 +115,7 @@ impl Event {
                 | Event::AfterClean
                 | Event::AfterCleanError
                 | Event::CreateSchema
+                | Event::BeforeCreateSchema
                 | Event::BeforeConnect
         )
     }

@@ -55,6 +55,7 @@ impl ConcurrentIndex {
             Token::Name => name.trim_matches('"').replace("\"\"", "\""),
             _ => name.to_lowercase(),
         };
+        let name = shortened(name);
         let mut accept = |word: &str| {
             tokens
                 .next_if(|(t, text)| *t == Token::Word && text.eq_ignore_ascii_case(word))
@@ -100,6 +101,14 @@ impl ConcurrentIndex {
         database.run(&format!("DROP INDEX CONCURRENTLY IF EXISTS {name}")).await?;
         Ok(true)
     }
+}
+
+/// As the server cuts names.
+fn shortened(mut name: String) -> String {
+    const BYTES_MAX: usize = 63;
+    let end = (0..=BYTES_MAX.min(name.len())).rev().find(|at| name.is_char_boundary(*at));
+    name.truncate(end.unwrap_or(0));
+    name
 }
 
 #[cfg(test)]

@@ -53,32 +53,45 @@ impl Conf {
     }
 
     /// Whether the script runs: `true`, `false`, or `A==B` and `A!=B` once placeholders are replaced,
-    /// joined by `&&` or `||`. The error says what can't be read.
+    /// joined by `&&`, `||` and parentheses. As in Flyway, `||` binds tighter than `&&`. The error says
+    /// what can't be read.
     pub(crate) fn executes(&self, values: &Placeholders) -> Result<bool, String> {
-        let text = values.replace(&self.should_execute).map_err(|missing| {
+        let mut text = values.replace(&self.should_execute).map_err(|missing| {
             format!("shouldExecute names ${{{}}}, which has no value", missing.name)
         })?;
-        let mut any = false;
-        for part in text.split("||") {
-            let mut all = true;
-            for term in part.split("&&") {
-                all &= compare(term)?;
-            }
-            any |= all;
+        while let Some(end) = text.find(')') {
+            let unopened =
+                || format!("shouldExecute is `{}`, where no `(` opens", self.should_execute);
+            let begin = text[..end].rfind('(').ok_or_else(unopened)?;
+            let inner = all_of(&text[begin + 1..end])?;
+            text.replace_range(begin..=end, if inner { "true" } else { "false" });
         }
-        Ok(any)
+        all_of(&text)
     }
 }
 
+fn all_of(text: &str) -> Result<bool, String> {
+    let mut all = true;
+    for part in text.split("&&") {
+        let mut any = false;
+        for term in part.split("||") {
+            any |= compare(term)?;
+        }
+        all &= any;
+    }
+    Ok(all)
+}
+
 fn compare(term: &str) -> Result<bool, String> {
-    let clean = |side: &str| side.trim().trim_matches(['(', ')', '\'', '"', ' ']).to_owned();
+    let clean = |side: &str| side.trim().trim_matches(['\'', '"']).to_owned();
     if let Some((a, b)) = term.split_once("!=") {
         return Ok(clean(a) != clean(b));
     }
     if let Some((a, b)) = term.split_once("==") {
         return Ok(clean(a) == clean(b));
     }
-    clean(term).parse().map_err(|_| format!("shouldExecute is `{term}`, not true, false or A==B"))
+    let word = clean(term).to_ascii_lowercase();
+    word.parse().map_err(|_| format!("shouldExecute is `{term}`, not true, false or A==B"))
 }
 
 fn truth(value: &str, line: usize) -> Result<bool, String> {
@@ -125,7 +138,11 @@ mod tests {
         };
         assert_eq!(executes("${env}==prod"), Ok(true));
         assert_eq!(executes("${env} != prod || 'a'=='a' && true"), Ok(true));
+        assert_eq!(executes("(${env}==prod || ${env}==stage) && a==b"), Ok(false));
+        assert_eq!(executes("a==b && a==a || b==b"), Ok(false));
+        assert_eq!(executes("(a==b && a==a) || b==b"), Ok(true));
         assert_eq!(executes("false"), Ok(false));
+        assert!(executes("true)").is_err());
         assert!(executes("perhaps").is_err() && executes("${none}==a").is_err());
     }
 }

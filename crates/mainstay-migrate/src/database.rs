@@ -9,6 +9,9 @@ use mainstay_db::{Db, Engine, Row, Session};
 use crate::options::Options;
 use crate::source::For;
 
+/// Longer than any migration may lie still.
+const DAY_S: u32 = 86_400;
+
 /// A session with what is known about where it leads.
 #[derive(Debug)]
 pub(crate) struct Database {
@@ -16,6 +19,10 @@ pub(crate) struct Database {
     pub(crate) session: Session,
     pub(crate) facts: Facts,
     lock_timeout: Duration,
+    /// What is sent on each new session: the statements of `afterConnect`.
+    hello: Vec<String>,
+    /// How long to wait until nothing of an earlier process works on, once this one migrates.
+    works: Option<Duration>,
 }
 
 /// What does not change while migrations run.
@@ -105,24 +112,34 @@ impl Database {
                 .fix("give migrations a URL that goes to the server directly"));
         }
         let facts = facts(db, &mut session, options).await?;
-        let mut database =
-            Self { db: db.clone(), session, facts, lock_timeout: options.lock_timeout };
+        let lock_timeout = options.lock_timeout;
+        let (hello, works) = (Vec::new(), None);
+        let mut database = Self { db: db.clone(), session, facts, lock_timeout, hello, works };
         database.set_up().await?;
         Ok(database)
     }
 
-    /// Goes on with a new session: what a script set on the old one ends with it.
-    pub(crate) async fn renew(&mut self) -> Result<()> {
-        // The old one first: SQLite has one writer.
-        if self.facts.engine == Engine::Sqlite {
-            return self.restore_sqlite().await;
-        }
-        self.part().await.map(drop)
+    /// Sends `hello` now, and on every session to come.
+    pub(crate) async fn greet(&mut self, hello: Vec<String>) -> Result<()> {
+        self.hello = hello;
+        self.say_hello().await
     }
 
-    /// SQLite's writer is one connection, so it is set back instead.
-    async fn restore_sqlite(&mut self) -> Result<()> {
-        self.session.run("PRAGMA foreign_keys = ON; PRAGMA synchronous = FULL").await?;
+    async fn say_hello(&mut self) -> Result<()> {
+        for sql in &self.hello {
+            self.session.run(sql).await?;
+        }
+        Ok(())
+    }
+
+    /// Goes on with a new session: what a script set on the old one ends with it.
+    pub(crate) async fn renew(&mut self) -> Result<()> {
+        if self.facts.engine == Engine::Sqlite {
+            // The writer is one connection, so it is set back instead.
+            self.session.run("PRAGMA foreign_keys = ON; PRAGMA synchronous = FULL").await?;
+        } else {
+            self.session.renew().await?;
+        }
         self.set_up().await
     }
 
@@ -134,24 +151,43 @@ impl Database {
         Ok(old)
     }
 
+    /// From now on this is the session that migrates: it waits until no statement of an earlier one
+    /// runs on at the server, which it does after its process was killed. Errors: MIG-007.
+    pub(crate) async fn works(&mut self, wait: Duration) -> Result<()> {
+        self.works = Some(wait);
+        crate::lock::alone(&mut self.session, &self.facts, wait).await
+    }
+
     async fn set_up(&mut self) -> Result<()> {
         let ms = self.lock_timeout.as_millis();
         // MySQL counts in seconds, upwards from one.
         let seconds = self.lock_timeout.as_millis().div_ceil(1000);
         let sql = match (self.facts.engine, self.facts.mariadb) {
-            (Engine::Postgres, _) => format!(
-                "SET lock_timeout = {ms}; SET statement_timeout = 0; \
-                 SET idle_in_transaction_session_timeout = 0"
-            ),
+            (Engine::Postgres, _) => {
+                let idle = "SET idle_in_transaction_session_timeout = 0";
+                let mut sql = format!("SET lock_timeout = {ms}; SET statement_timeout = 0; {idle}");
+                for (from, name) in [(14, "idle_session_timeout"), (17, "transaction_timeout")] {
+                    if self.facts.at_least(from, 0, 0) {
+                        sql += &format!("; SET {name} = 0");
+                    }
+                }
+                sql
+            }
             (Engine::MySql, mariadb) => {
                 let more = if mariadb { ", max_statement_time = 0" } else { "" };
                 format!(
-                    "SET SESSION lock_wait_timeout = {seconds}, innodb_lock_wait_timeout = {seconds}{more}"
+                    "SET SESSION lock_wait_timeout = {seconds}, \
+                     innodb_lock_wait_timeout = {seconds}, wait_timeout = {DAY_S}{more}"
                 )
             }
             (Engine::Sqlite, _) => format!("PRAGMA busy_timeout = {ms}"),
         };
-        self.session.run(&sql).await.map(drop)
+        self.session.run(&sql).await?;
+        self.say_hello().await?;
+        match self.works {
+            Some(wait) => crate::lock::alone(&mut self.session, &self.facts, wait).await,
+            None => Ok(()),
+        }
     }
 
     pub(crate) async fn run(&mut self, sql: &str) -> Result<u64> {

@@ -1,11 +1,12 @@
 //! A statement that can't be in one transaction with the note that it is done, and whose end nobody
 //! heard: did it take effect? What it changes is looked at before it runs, and again afterwards.
 
-use mainstay_core::Result;
+use mainstay_core::{Code, Result};
 use mainstay_db::Engine;
 
 use crate::concurrent::{ConcurrentIndex, Standing};
 use crate::database::Database;
+use crate::nature::words;
 use crate::progress::hash_of;
 
 /// What became of it.
@@ -15,22 +16,33 @@ pub(crate) enum Outcome {
     NotDone,
     /// It runs again; that what it makes exists, or what it drops does not, means that it was done.
     Unclear,
+    /// Nobody can tell, and twice would be wrong.
+    Unknown,
 }
 
 /// How the tables look that `sql` changes; empty where that can't be told. MySQL's alone: of the
 /// others' statements that run outside transactions none changes a table.
-pub(crate) async fn look(database: &mut Database, sql: &str) -> String {
-    if database.facts.engine != Engine::MySql {
-        return String::new();
+pub(crate) async fn look(database: &mut Database, sql: &str) -> Result<String> {
+    const UNSEEN: [&str; 5] = ["TRIGGER", "PROCEDURE", "FUNCTION", "EVENT", "VIEW"];
+    let words = words(sql, Engine::MySql);
+    let unseen = words.iter().take(6).any(|word| UNSEEN.contains(&word.as_str()));
+    if database.facts.engine != Engine::MySql || unseen {
+        return Ok(String::new());
     }
     let tables = crate::lint::tables_of(sql, Engine::MySql);
     let mut seen = Vec::new();
     for table in &tables {
         let shown = database.rows(&format!("SHOW CREATE TABLE {}", quoted(table))).await;
-        let shown = shown.ok().and_then(|rows| rows.first()?.at::<String>(1).ok());
-        seen.push(shown.map_or_else(String::new, |text| without_counter(&text)));
+        seen.push(match shown {
+            Ok(rows) => match rows.first() {
+                Some(row) => without_counter(&row.at::<String>(1)?),
+                None => String::new(),
+            },
+            Err(error) if error.code() == Code::Undefined => String::new(),
+            Err(error) => return Err(error),
+        });
     }
-    if tables.is_empty() { String::new() } else { hash_of(seen.iter().map(String::as_str)) }
+    Ok(if tables.is_empty() { String::new() } else { hash_of(seen.iter().map(String::as_str)) })
 }
 
 fn quoted(table: &str) -> String {
@@ -46,9 +58,27 @@ fn without_counter(shown: &str) -> String {
     format!("{before}{}", after.trim_start_matches(|c: char| c.is_ascii_digit()))
 }
 
+/// Whether doing it once more where it was done already would go unnoticed, and be wrong: what it does
+/// can't be seen, or is the same done twice as not at all.
+fn is_wrong_twice(sql: &str, engine: Engine) -> bool {
+    let words = words(sql, engine);
+    let first = words.first().map_or("", String::as_str);
+    let swaps = first == "RENAME" && {
+        let mut tables = crate::lint::tables_of(sql, engine);
+        let named = tables.len();
+        tables.sort();
+        tables.dedup();
+        tables.len() < named || named > 2
+    };
+    matches!(first, "CALL" | "DO" | "EXECUTE")
+        || swaps
+        || words.iter().any(|word| word == "EXCHANGE")
+}
+
 /// Whether `sql` took effect, before which the tables looked like `before`.
 pub(crate) async fn resolve(database: &mut Database, sql: &str, before: &str) -> Result<Outcome> {
-    if database.facts.engine == Engine::Postgres
+    let engine = database.facts.engine;
+    if engine == Engine::Postgres
         && let Some(index) = ConcurrentIndex::parse(sql)
     {
         return Ok(match index.standing(database).await? {
@@ -56,11 +86,15 @@ pub(crate) async fn resolve(database: &mut Database, sql: &str, before: &str) ->
             Standing::Absent | Standing::Invalid => Outcome::NotDone,
         });
     }
+    let wrong_twice = is_wrong_twice(sql, engine);
     if before.is_empty() {
-        return Ok(Outcome::Unclear);
+        return Ok(if wrong_twice { Outcome::Unknown } else { Outcome::Unclear });
     }
-    let now = look(database, sql).await;
-    Ok(if now == before { Outcome::NotDone } else { Outcome::Done })
+    Ok(match look(database, sql).await? == before {
+        true if wrong_twice => Outcome::Unknown,
+        true => Outcome::NotDone,
+        false => Outcome::Done,
+    })
 }
 
 #[cfg(test)]

@@ -127,20 +127,35 @@ impl History {
         self.rows.last().map_or(1, |row| row.rank + 1)
     }
 
-    /// Makes the table, unless it is there. In one transaction where the engine can.
+    /// Makes the table, unless it is there.
     pub(crate) async fn create(&mut self, database: &mut Database) -> Result<()> {
-        if !self.exists {
-            let sql = create_sql(&database.facts);
-            let sql = match database.facts.engine {
-                Engine::Sqlite => format!("BEGIN IMMEDIATE; {sql}; COMMIT"),
-                Engine::Postgres | Engine::MySql => sql,
-            };
-            if let Err(error) = database.run(&sql).await {
-                let _ = database.rollback().await;
-                return Err(error);
-            }
-            self.exists = true;
+        self.create_with(database, None).await
+    }
+
+    /// As [`create`](Self::create), with its first row. All in one transaction where the engine can.
+    pub(crate) async fn create_with(
+        &mut self,
+        database: &mut Database,
+        first: Option<Applied>,
+    ) -> Result<()> {
+        if self.exists {
+            return Ok(());
         }
+        let first = first.map(|row| self.insert_sql(&database.facts, row));
+        let mut sql = create_sql(&database.facts);
+        if let Some((_, insert)) = &first {
+            sql += &format!("; {insert}");
+        }
+        if database.facts.engine == Engine::Sqlite {
+            sql = format!("BEGIN IMMEDIATE; {sql}; COMMIT");
+        }
+        if let Err(error) = database.run(&sql).await {
+            // What failed is told, not that nothing was left to roll back.
+            let _ = database.rollback().await;
+            return Err(error);
+        }
+        self.exists = true;
+        self.rows.extend(first.map(|(row, _)| row));
         Ok(())
     }
 

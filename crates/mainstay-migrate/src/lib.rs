@@ -83,3 +83,36 @@ macro_rules! migrations {
         $crate::Migrations::new().embedded(&FOLDER)
     }};
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_send<T: Send>(_: &T) {}
+
+    /// What can't be spawned is of no use to a service.
+    #[tokio::test]
+    async fn futures_can_be_spawned() {
+        let db = mainstay_db::Db::connect("sqlite::memory:").await.unwrap();
+        let migrator = Migrator::new(&db, Migrations::new());
+        is_send(&migrator.up(Target::Latest));
+        is_send(&migrator.undo(None));
+        is_send(&migrator.repair());
+        is_send(&migrator.baseline());
+        is_send(&migrator.start());
+        is_send(&migrator.info());
+        is_send(&migrator.validate());
+        is_send(&migrator.dry_run(Target::Latest));
+        is_send(&migrator.lint(true, lint::LintOptions::default()));
+        is_send(&migrator.takeover(&Takeover::default()));
+        let changelog = Changelog::new(&db, "x");
+        is_send(&changelog.update());
+        is_send(&changelog.rollback(RollbackTo::Count(1)));
+        is_send(&changelog.status());
+        let online = online::Online::new(&db);
+        is_send(&online.backfill("x"));
+        is_send(&online.contract("x", true));
+        is_send(&online.abort("x"));
+        is_send(&copy::Copy::new(&db, &db).run());
+    }
+}

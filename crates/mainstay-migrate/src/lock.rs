@@ -21,6 +21,10 @@ const POLL_MIN: Duration = Duration::from_millis(20);
 const KEPT_FOR: &str = "the migrations' lock";
 /// So long after it was seen, it is not looked at again.
 const SEEN_FOR: Duration = Duration::from_secs(1);
+/// Between two looks at the lock during a long statement.
+const PING_EVERY: Duration = Duration::from_secs(30);
+const ANSWER_LIMIT: Duration = Duration::from_secs(15);
+const ALONE_POLL: Duration = Duration::from_millis(50);
 const POLL_MAX: Duration = Duration::from_secs(1);
 
 /// The lock, held until dropped.
@@ -78,6 +82,7 @@ impl MigrationLock {
         }
         let session = database.part().await?;
         session.keep_for(KEPT_FOR);
+        database.works(wait).await?;
         Ok(Self::new(Held::Session(Box::new(session))))
     }
 
@@ -92,14 +97,52 @@ impl MigrationLock {
         if now.saturating_duration_since(self.seen) < SEEN_FOR {
             return Ok(());
         }
-        session.run("SELECT 1").await.map_err(|error| {
-            let what = "the session that held the migrations' lock has ended";
-            Error::new(Code::LockLost, what).cause(error)
-        })?;
+        let lost =
+            || Error::new(Code::LockLost, "the session that held the migrations' lock has ended");
+        let clock = Clock::system();
+        let answer = clock.timeout(ANSWER_LIMIT, session.run("SELECT 1")).await;
+        answer.ok_or_else(lost)?.map_err(|error| lost().cause(error))?;
         session.keep_for(KEPT_FOR);
         self.seen = now;
         Ok(())
     }
+
+    /// Does `work`, however long that takes, and looks meanwhile whether the lock is held still: a
+    /// session that lies idle behind a firewall is forgotten by it. Errors: LOCK-003, those of `work`.
+    pub(crate) async fn during<T>(&mut self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        let clock = Clock::system();
+        let mut work = std::pin::pin!(work);
+        loop {
+            tokio::select! {
+                done = &mut work => return done,
+                () = clock.sleep(PING_EVERY) => self.check().await?,
+            }
+        }
+    }
+}
+
+/// Waits until no session that migrates is left but this one: a server works on for a process that was
+/// killed, and does not know that nobody listens. Errors: MIG-007.
+pub(crate) async fn alone(session: &mut Session, facts: &Facts, wait: Duration) -> Result<()> {
+    let sql = match facts.engine {
+        Engine::Postgres => format!("SELECT pg_try_advisory_lock({})", postgres_key(facts) + 1),
+        Engine::MySql => {
+            format!("SELECT COALESCE(GET_LOCK('{}-work', 0), 0) = 1", mysql_name(facts))
+        }
+        Engine::Sqlite => return Ok(()),
+    };
+    let clock = Clock::system();
+    let until = clock.now() + wait;
+    while !ask(session, &sql).await? {
+        if clock.now() >= until {
+            return Err(busy(
+                wait,
+                "a statement of a process that has ended runs on at the server and",
+            ));
+        }
+        clock.sleep(ALONE_POLL).await;
+    }
+    Ok(())
 }
 
 async fn ask(session: &mut Session, sql: &str) -> Result<bool> {

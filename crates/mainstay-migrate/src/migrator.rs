@@ -9,7 +9,7 @@ use mainstay_db::Db;
 use serde::Serialize;
 
 use crate::callback::Event;
-use crate::database::Database;
+use crate::database::{Database, Facts};
 use crate::history::{Applied, History};
 use crate::info::{Info, kind_of};
 use crate::lock::MigrationLock;
@@ -135,10 +135,27 @@ impl Migrator {
             }
         }
         let values = self.values(&database);
-        run_callbacks(&mut database, &scripts, &values, &self.options, Event::AfterConnect).await?;
+        database.greet(self.hello(&scripts, &values, &database.facts)?).await?;
         let history = History::read(&mut database).await?;
         let progress = progress::read(&mut database).await?.into_iter().collect();
         Ok(Opened { database, scripts, values, history, progress })
+    }
+
+    /// The statements of `afterConnect`.
+    fn hello(
+        &self,
+        scripts: &Scripts,
+        values: &Placeholders,
+        facts: &Facts,
+    ) -> Result<Vec<String>> {
+        let mut all = Vec::new();
+        for script in &scripts.callbacks {
+            if script.kind == crate::name::Kind::Callback(Event::AfterConnect) {
+                let ready = prepare(script, values, self.options.replace_placeholders, facts)?;
+                all.extend(ready.steps.into_iter().map(|step| step.statement.text));
+            }
+        }
+        Ok(all)
     }
 
     pub(crate) fn values(&self, database: &Database) -> Placeholders {
@@ -158,7 +175,7 @@ impl Migrator {
         let folder = std::env::current_dir().unwrap_or_default();
         values.set("flyway:workingDirectory", folder.display().to_string());
         for (name, value) in &self.options.placeholders {
-            values.set(name, value.clone());
+            values.set_own(name, value.clone());
         }
         values
     }
@@ -206,10 +223,10 @@ impl Migrator {
         if !opened.history.exists || !opened.scripts.callbacks.is_empty() {
             return Ok(None);
         }
-        let (history, inputs) = (&opened.history, self.inputs(opened, target));
+        let inputs = self.inputs(opened, target);
         let plan = Plan::make(&inputs)?;
         let warnings = self.checked(&plan, &opened.progress)?;
-        let nothing = todo(&plan, &opened.progress).is_empty() && history.exists;
+        let nothing = todo(&plan, &opened.progress).is_empty();
         let version = plan.current.as_ref().map(ToString::to_string);
         let (applied, unknown) = (Vec::new(), unknown(&plan));
         Ok(nothing.then_some(Report { applied, version, warnings, unknown }))
@@ -226,12 +243,14 @@ impl Migrator {
         }
     }
 
-    /// What checking warns of. Errors: its first problem.
+    /// What checking warns of. Errors: its first problem; a half that can't be gone on with, also where
+    /// checking is turned off.
     pub(crate) fn checked(
         &self,
         plan: &Plan<'_>,
         progress: &HashMap<Key, Progress>,
     ) -> Result<Vec<String>> {
+        self.no_half(plan, progress)?;
         if !self.options.validate {
             return Ok(Vec::new());
         }
@@ -241,6 +260,48 @@ impl Migrator {
         let future = plan.items.iter().filter(|item| item.state.is_future());
         warnings.extend(future.map(|i| format!("{} was applied by a newer program", i.name())));
         Ok(warnings)
+    }
+
+    /// Errors: MIG-006.
+    fn no_half(&self, plan: &Plan<'_>, progress: &HashMap<Key, Progress>) -> Result<()> {
+        let failed = plan.items.iter().find(|item| {
+            let undo = item.applied.is_some_and(|row| row.is_undo());
+            let ignored = item.state == State::FailedFuture
+                && self.options.ignores(item.version().is_some(), "future");
+            item.state.is_failed() && !ignored && (undo || !can_resume(item, progress))
+        });
+        if let Some(item) = failed {
+            let what = format!("{} failed and left what it had done", item.name());
+            return Err(Error::new(Code::MigrationHalf, what));
+        }
+        let todo = todo(plan, progress);
+        let due = |key: &Key| {
+            let of = |item: &&Item<'_>| {
+                item.script.and_then(|s| Key::of(&s.kind, &s.description)).as_ref() == Some(key)
+            };
+            todo.iter().any(of)
+        };
+        // A target may leave one out: it is gone on with when its turn comes.
+        let waits = |key: &Key| {
+            key.kind == 'L'
+                || plan.items.iter().any(|item| {
+                    item.state == State::AboveTarget
+                        && item.script.and_then(|s| Key::of(&s.kind, &s.description)).as_ref()
+                            == Some(key)
+                })
+        };
+        match progress.iter().find(|(key, p)| !p.is_complete() && !due(key) && !waits(key)) {
+            None => Ok(()),
+            Some((Key { kind: 'U', name }, _)) => {
+                let what = format!("the undo of version {name} is half done");
+                Err(Error::new(Code::MigrationHalf, what).fix("run mainstay migrate undo again"))
+            }
+            Some((Key { name, .. }, half)) => {
+                let what = format!("{name} is half done, and its file is gone");
+                let why = format!("{} of its {} statements are done", half.done, half.total);
+                Err(Error::new(Code::MigrationHalf, what).why(why))
+            }
+        }
     }
 
     pub(crate) async fn lock(&self, database: &mut Database) -> Result<MigrationLock> {
@@ -268,25 +329,29 @@ impl Migrator {
         let history = run.history.clone();
         let inputs = self.inputs_of(run, &history, target);
         let plan = Plan::make(&inputs)?;
-        let todo = todo(&plan, &run.progress);
-        let limit = if *target == Target::Next { 1 } else { usize::MAX };
-        let versioned = todo.iter().filter(|item| item.version().is_some()).take(limit);
-        for item in versioned {
-            report.applied.push(self.apply(run, item).await?);
+        let mut todo = todo(&plan, &run.progress);
+        if *target == Target::Next {
+            todo.truncate(1);
+        }
+        for item in &todo {
+            if item.version().is_some() {
+                report.applied.push(self.apply(run, item).await?);
+            }
         }
         run.callback(Event::AfterVersioned).await?;
-        let mut repeatable = todo.iter().filter(|item| item.version().is_none()).peekable();
-        if repeatable.peek().is_some() {
+        if todo.iter().any(|item| item.version().is_none()) {
             run.callback(Event::BeforeRepeatables).await?;
         }
-        for item in repeatable {
-            report.applied.push(self.apply(run, item).await?);
+        for item in &todo {
+            if item.version().is_none() {
+                report.applied.push(self.apply(run, item).await?);
+            }
         }
         if !report.applied.is_empty() {
             run.callback(Event::AfterMigrateApplied).await?;
         }
         run.callback(Event::AfterMigrate).await?;
-        let last = todo.iter().filter_map(|item| item.version()).take(limit).max();
+        let last = todo.iter().filter_map(|item| item.version()).max();
         report.version = last.max(plan.current.as_ref()).map(ToString::to_string);
         Ok(report)
     }
@@ -333,12 +398,18 @@ impl Migrator {
             if found.is_empty() {
                 run.history.create(&mut run.database).await?;
             } else if self.options.baseline_on_migrate {
-                run.history.create(&mut run.database).await?;
                 let row = self.baseline_row(&run.database)?;
-                run.history.insert(&mut run.database, row).await?;
+                run.history.create_with(&mut run.database, Some(row)).await?;
             } else {
                 return Err(found.refusal(&run.database.facts));
             }
+        } else if run.history.rows.is_empty()
+            && self.options.baseline_on_migrate
+            && !crate::takeover::look(&mut run.database).await?.is_empty()
+        {
+            // MySQL makes the table and its first row one after the other.
+            let row = self.baseline_row(&run.database)?;
+            run.history.insert(&mut run.database, row).await?;
         }
         progress::create(&mut run.database).await
     }
@@ -364,10 +435,8 @@ impl Migrator {
         self.checked(&plan, &opened.progress)?;
         let limit = if target == Target::Next { 1 } else { usize::MAX };
         let mut out = Vec::new();
-        let mut versioned = 0;
-        for item in todo(&plan, &opened.progress) {
-            versioned += usize::from(item.version().is_some());
-            let Some(script) = item.script.filter(|_| versioned <= limit) else { continue };
+        for item in todo(&plan, &opened.progress).into_iter().take(limit) {
+            let Some(script) = item.script else { continue };
             let replaces = self.options.replace_placeholders;
             let ready = prepare(script, &opened.values, replaces, &opened.database.facts)?;
             out.push(DryRun {
@@ -430,7 +499,10 @@ pub(crate) fn todo<'p, 'a>(
     plan: &'p Plan<'a>,
     progress: &HashMap<Key, Progress>,
 ) -> Vec<&'p Item<'a>> {
-    let resumes = |item: &Item<'_>| item.state == State::Failed && can_resume(item, progress);
+    let resumes = |item: &Item<'_>| {
+        let undo = item.applied.is_some_and(|row| row.is_undo());
+        item.state == State::Failed && !undo && can_resume(item, progress)
+    };
     let mut todo: Vec<_> = plan.items.iter().filter(|i| resumes(i)).collect();
     todo.extend(plan.pending());
     todo.sort_by(|a, b| {

@@ -23,6 +23,9 @@ pub(crate) enum Nature {
     Begin,
     Commit,
     Rollback,
+    /// Not sent: MySQL's LOCK TABLES of dumps would lock the note that a statement is done out, and
+    /// ends with the next transaction anyway.
+    Skip,
 }
 
 /// Of one statement.
@@ -41,11 +44,21 @@ pub(crate) fn nature(sql: &str, facts: &Facts) -> Nature {
 
 /// The first words, in upper case.
 pub(crate) fn words(sql: &str, engine: Engine) -> Vec<String> {
+    let sql = if engine == Engine::MySql { executable(sql) } else { sql };
     Lexer::new(sql, engine)
         .filter(|(token, _)| *token == Token::Word)
         .take(WORDS_MAX)
         .map(|(_, range)| sql[range].to_ascii_uppercase())
         .collect()
+}
+
+/// What stands in a comment that MySQL runs, `/*!40101 SET NAMES utf8 */`, if that is all there is.
+fn executable(sql: &str) -> &str {
+    let inner = sql.strip_prefix("/*!").or_else(|| sql.strip_prefix("/*M!"));
+    match inner.and_then(|inner| inner.strip_suffix("*/")) {
+        Some(inner) => inner.trim_start_matches(|c: char| c.is_ascii_digit()),
+        None => sql,
+    }
 }
 
 fn control(words: &[&str], engine: Engine) -> Option<Nature> {
@@ -87,7 +100,9 @@ fn postgres(words: &[&str], facts: &Facts) -> Nature {
             Nature::Alone
         }
         ["SET", "LOCAL" | "CONSTRAINTS" | "TRANSACTION", ..] => Nature::Plain,
-        ["SET" | "RESET" | "DISCARD" | "LISTEN" | "LOAD", ..] => Nature::Setting,
+        ["SET" | "RESET" | "DISCARD" | "LISTEN" | "LOAD" | "PREPARE", ..] => Nature::Setting,
+        // As pg_dump empties the search path.
+        ["SELECT", ref rest @ ..] if rest.contains(&"SET_CONFIG") => Nature::Setting,
         _ => Nature::Plain,
     }
 }
@@ -120,6 +135,7 @@ fn sqlite(words: &[&str], sql: &str) -> Nature {
 
 fn mysql(words: &[&str]) -> Nature {
     match *words {
+        ["LOCK" | "UNLOCK", "TABLES" | "TABLE", ..] => Nature::Skip,
         // A comment that the server runs may hold anything.
         []
         | [
@@ -129,25 +145,44 @@ fn mysql(words: &[&str]) -> Nature {
             ..,
         ]
         | ["LOAD", "INDEX", ..]
+        | ["EXECUTE", ..]
         | ["SET", "PASSWORD" | "DEFAULT", ..] => Nature::Commits,
-        ["SET" | "USE", ..] => Nature::Setting,
+        ["SET" | "USE" | "PREPARE" | "DEALLOCATE", ..] => Nature::Setting,
         _ => Nature::Plain,
     }
 }
 
 /// Whether what was done on a session before must be done again on a new one.
-pub(crate) fn is_replayed(sql: &str, engine: Engine) -> bool {
-    let words = words(sql, engine);
+pub(crate) fn is_replayed(sql: &str, nature: Nature, engine: Engine) -> bool {
+    let first = words(sql, engine).into_iter().next().unwrap_or_default();
     match engine {
-        Engine::Sqlite => words.first().is_some_and(|w| w == "PRAGMA" || w == "ATTACH"),
-        Engine::Postgres | Engine::MySql => {
-            words.first().is_some_and(|w| w == "SET" || w == "USE")
-                && !matches!(
-                    words.get(1).map(String::as_str),
-                    Some("LOCAL" | "CONSTRAINTS" | "TRANSACTION" | "PASSWORD" | "DEFAULT")
-                )
-        }
+        Engine::Sqlite => first == "PRAGMA" || first == "ATTACH",
+        Engine::Postgres | Engine::MySql => nature == Nature::Setting,
     }
+}
+
+/// Whether it leaves something on the session that doing it again on a new one would not bring back:
+/// a temporary table with its rows, a variable with what was read into it.
+pub(crate) fn is_lost(sql: &str, engine: Engine) -> bool {
+    let words = words(sql, engine);
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let temporary = matches!(
+        *words,
+        ["CREATE", "TEMPORARY" | "TEMP", ..]
+            | ["CREATE", "LOCAL" | "GLOBAL", "TEMPORARY" | "TEMP", ..]
+    );
+    if engine != Engine::MySql {
+        return temporary;
+    }
+    let others: Vec<_> = Lexer::new(sql, engine)
+        .filter(|(token, _)| !matches!(token, Token::Space | Token::Comment))
+        .map(|(_, range)| &sql[range])
+        .collect();
+    // `@x`, not `@@x`.
+    let variable = others.windows(3).any(|w| w[1] == "@" && w[0] != "@" && w[2] != "@");
+    let computed = words.first() == Some(&"SET") && others.contains(&"(");
+    let read_into = others.windows(2).any(|w| w[0].eq_ignore_ascii_case("INTO") && w[1] == "@");
+    temporary || variable && (computed || read_into)
 }
 
 #[cfg(test)]
@@ -187,6 +222,8 @@ mod tests {
             assert_eq!(of(sql), Nature::Plain, "{sql}");
         }
         assert_eq!(of("SET search_path = a"), Nature::Setting);
+        let dump = "SELECT pg_catalog.set_config('search_path', '', false)";
+        assert_eq!(of(dump), Nature::Setting);
         assert_eq!(of("begin"), Nature::Begin);
         assert_eq!(of("END"), Nature::Commit);
         assert_eq!(of("abort"), Nature::Rollback);
@@ -197,9 +234,29 @@ mod tests {
         let of = |sql| of(Engine::MySql, sql);
         assert_eq!(of("ALTER TABLE t ADD a INT"), Nature::Commits);
         assert_eq!(of("/*!50003 CREATE TRIGGER x */"), Nature::Commits);
+        assert_eq!(of("/*!40101 SET NAMES utf8mb4 */"), Nature::Setting);
+        assert_eq!(of("LOCK TABLES `t` WRITE"), Nature::Skip);
+        assert_eq!(of("LOAD DATA INFILE 'x' INTO TABLE t"), Nature::Plain);
         assert_eq!(of("INSERT INTO t VALUES ('CREATE')"), Nature::Plain);
         assert_eq!(of("SET @a = 1"), Nature::Setting);
         assert_eq!(of("BEGIN NOT ATOMIC SELECT 1; END"), Nature::Plain);
+    }
+
+    #[test]
+    fn what_a_new_session_lacks_is_told() {
+        for sql in [
+            "SET @id = LAST_INSERT_ID()",
+            "SELECT a INTO @x FROM t",
+            "CREATE TEMPORARY TABLE t (a INT)",
+        ] {
+            assert!(is_lost(sql, Engine::MySql), "{sql}");
+        }
+        for sql in
+            ["SET @a = 1", "SET @@sql_mode = CONCAT(@@sql_mode, '')", "INSERT INTO t VALUES (@a)"]
+        {
+            assert!(!is_lost(sql, Engine::MySql), "{sql}");
+        }
+        assert!(is_lost("CREATE TEMP TABLE t (a INT)", Engine::Postgres));
     }
 
     #[test]

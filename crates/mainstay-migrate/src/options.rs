@@ -37,7 +37,8 @@ pub struct Options {
     pub baseline_description: String,
     /// Who the history says it was. Default the database's user.
     pub installed_by: Option<String>,
-    /// How long to wait for another process that migrates: MIG-007. Default 10 minutes.
+    /// How long to wait for another process that migrates: MIG-007. Up to 24 hours; default 10
+    /// minutes.
     #[serde(with = "humantime_serde")]
     pub lock_wait: Duration,
     /// How long one statement may wait for a lock on a table before it lets go, so that others are
@@ -108,6 +109,9 @@ impl Options {
         let bounds = Duration::from_millis(100)..=Duration::from_mins(10);
         if !bounds.contains(&self.lock_timeout) {
             return wrong("migrate.lock_timeout must be 100 ms to 10 minutes".to_owned());
+        }
+        if self.lock_wait > Duration::from_hours(24) {
+            return wrong("migrate.lock_wait must be at most 24 hours".to_owned());
         }
         if self.lock_retries > 1000 {
             return wrong("migrate.lock_retries must be at most 1000".to_owned());

@@ -59,6 +59,8 @@ pub(crate) struct Item<'a> {
     pub(crate) state: State,
     /// Of the file: for a repeatable one with its placeholders replaced.
     pub(crate) checksum: Option<i32>,
+    /// What the file's `shouldExecute` says.
+    pub(crate) executes: bool,
 }
 
 /// All of them, in the order in which they are shown and run.
@@ -137,7 +139,7 @@ impl<'a> Plan<'a> {
 impl Item<'_> {
     /// Whether `up` runs it.
     pub(crate) fn runs(&self) -> bool {
-        matches!(self.state, State::Pending | State::Outdated)
+        self.executes && matches!(self.state, State::Pending | State::Outdated)
     }
 
     pub(crate) fn version(&self) -> Option<&Version> {
@@ -248,7 +250,7 @@ impl<'a> Context<'a> {
     fn is_above(&self, version: &Version) -> bool {
         match self.inputs.target {
             Target::Latest | Target::Next => false,
-            Target::Current => self.last_applied.as_ref().is_some_and(|last| version > last),
+            Target::Current => self.last_applied.as_ref().is_none_or(|last| version > last),
             Target::Version(target) | Target::VersionIfAny(target) => version > target,
         }
     }
@@ -277,7 +279,8 @@ impl<'a> Context<'a> {
             let checksum = script.map(|script| self.checksum(script)).transpose()?;
             let is_latest = latest_of.get(row.description.as_str()) == Some(&row.rank);
             let state = self.state_of_row(i, row, script, checksum, is_latest);
-            items.push(Item { script, applied: Some(row), state, checksum });
+            let executes = script.map_or(Ok(false), |script| self.executes(script))?;
+            items.push(Item { script, applied: Some(row), state, checksum, executes });
         }
         Ok(items)
     }
@@ -304,7 +307,7 @@ impl<'a> Context<'a> {
         }
         let repeatable = row.version.is_none();
         if script.is_none() && (!repeatable || is_latest) && !row.is_undo() {
-            let future = row.version.as_ref() > self.last_resolved && row.version.is_some();
+            let future = row.version.as_ref() >= self.last_resolved && row.version.is_some();
             return match (future, row.success) {
                 (true, true) => State::Future,
                 (true, false) => State::FailedFuture,
@@ -343,7 +346,8 @@ impl<'a> Context<'a> {
         let mut items = Vec::new();
         let mut add = |script: &'a Script, state| -> Result<()> {
             let checksum = Some(self.checksum(script)?);
-            items.push(Item { script: Some(script), applied: None, state, checksum });
+            let executes = self.executes(script)?;
+            items.push(Item { script: Some(script), applied: None, state, checksum, executes });
             Ok(())
         };
         for (version, script) in &scripts.versioned {

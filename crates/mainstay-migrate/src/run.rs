@@ -123,7 +123,9 @@ impl Runner<'_> {
     pub(crate) async fn run(&mut self, job: Job<'_>) -> Result<Duration> {
         self.lock.check().await?;
         let sets_session = job.prepared.sets_session;
-        if job.prepared.in_transaction {
+        // What an earlier run has done of it stays, however its file has been put right since.
+        let half = self.progress.get(&job.key).is_some_and(|p| !p.is_complete());
+        if job.prepared.in_transaction && !half {
             self.whole(&job).await?;
         } else {
             self.stepwise(&job).await?;
@@ -153,10 +155,16 @@ impl Runner<'_> {
             {
                 continue;
             }
+            let done = if back.is_ok() { Done::Nothing } else { Done::Unknown };
             if back.is_ok() {
-                self.callback(job.around.error).await?;
+                let step = failure.step.map(|_| job.around.statement_error);
+                for event in step.into_iter().chain([job.around.error]) {
+                    if let Err(error) = self.callback(event).await {
+                        self.tell.note(&format!("{} failed: {error}", event.as_str()));
+                    }
+                }
             }
-            return Err(failed(&job.prepared, failure, Done::Nothing));
+            return Err(failed(&job.prepared, failure, done, self.values));
         }
     }
 
@@ -239,28 +247,19 @@ impl Runner<'_> {
     /// Sends the statement `n` as it is.
     pub(crate) async fn send(&mut self, prepared: &Prepared, n: usize) -> Result<()> {
         let statement = &prepared.steps[n].statement;
-        match &statement.copy {
-            Some(data) => self.database.session.copy_in(&statement.text, data).await.map(drop),
-            None => match ConcurrentIndex::parse(&statement.text) {
-                Some(index) if self.database.facts.engine == mainstay_db::Engine::Postgres => {
-                    self.build(&index, &statement.text).await
+        let Self { database, lock, tell, options, .. } = self;
+        let index = ConcurrentIndex::parse(&statement.text)
+            .filter(|_| database.facts.engine == mainstay_db::Engine::Postgres);
+        lock.during(async {
+            match (&statement.copy, index) {
+                (Some(data), _) => database.session.copy_in(&statement.text, data).await.map(drop),
+                (None, Some(index)) => {
+                    build(database, tell, options, &index, &statement.text).await
                 }
-                _ => self.database.run(&statement.text).await.map(drop),
-            },
-        }
-    }
-
-    /// Builds an index concurrently. Its waits hold nobody up, so that it may wait for as long as it
-    /// takes; what an earlier try left is dropped first.
-    async fn build(&mut self, index: &ConcurrentIndex, sql: &str) -> Result<()> {
-        self.database.run("SET lock_timeout = 0").await?;
-        if index.drop_invalid(&mut self.database).await? {
-            self.tell.note("an INVALID index of an earlier try was dropped and is built anew");
-        }
-        let built = self.database.run(sql).await;
-        let limit = self.options.lock_timeout.as_millis();
-        self.database.run(&format!("SET lock_timeout = {limit}")).await?;
-        built.map(drop)
+                (None, None) => database.run(&statement.text).await.map(drop),
+            }
+        })
+        .await
     }
 
     /// After a lock was not had: waits, and says whether to try again.
@@ -282,11 +281,14 @@ impl Runner<'_> {
     pub(crate) async fn run_inside(&mut self, event: Event) -> Result<()> {
         let scripts = self.scripts;
         for script in of_event(scripts, event) {
+            if !executes(script, self.values)? {
+                continue;
+            }
             let replaces = self.options.replace_placeholders;
             let prepared = prepare(script, self.values, replaces, &self.database.facts)?;
             for n in 0..prepared.steps.len() {
                 self.send(&prepared, n).await.map_err(|error| {
-                    failed(&prepared, Failure { error, step: Some(n) }, Done::Nothing)
+                    failed(&prepared, Failure { error, step: Some(n) }, Done::Nothing, self.values)
                 })?;
             }
         }
@@ -297,6 +299,28 @@ impl Runner<'_> {
     pub(crate) async fn callback(&mut self, event: Event) -> Result<()> {
         run_callbacks(&mut self.database, self.scripts, self.values, self.options, event).await
     }
+}
+
+/// Builds an index concurrently. Its waits hold nobody up, so that it may wait for as long as it takes;
+/// what an earlier try left is dropped first.
+async fn build(
+    database: &mut Database,
+    tell: &Tell,
+    options: &Options,
+    index: &ConcurrentIndex,
+    sql: &str,
+) -> Result<()> {
+    database.run("SET lock_timeout = 0").await?;
+    let built = async {
+        if index.drop_invalid(database).await? {
+            tell.note("an INVALID index of an earlier try was dropped and is built anew");
+        }
+        database.run(sql).await
+    }
+    .await;
+    let limit = options.lock_timeout.as_millis();
+    let reset = database.run(&format!("SET lock_timeout = {limit}")).await;
+    built.and(reset).map(drop)
 }
 
 fn took(job: &Job<'_>) -> Duration {
@@ -316,25 +340,28 @@ pub(crate) async fn run_callbacks(
     event: Event,
 ) -> Result<()> {
     for script in of_event(scripts, event) {
-        let runs = script.conf.executes(values).map_err(|why| {
-            Error::new(Code::MigrationFile, format!("{}.conf: {why}", script.path))
-        })?;
-        if !runs {
+        if !executes(script, values)? {
             continue;
         }
         let prepared = prepare(script, values, options.replace_placeholders, &database.facts)?;
         if let Err(failure) = run_callback(database, &prepared).await {
-            if prepared.in_transaction {
-                // What failed is told, not that its transaction could not be ended as well.
-                let _ = database.rollback().await;
-            }
-            return Err(failed(&prepared, failure, Done::Nothing));
+            // What failed is told, not that its transaction could not be ended as well.
+            let _ = database.rollback().await;
+            let done = if prepared.in_transaction { Done::Nothing } else { Done::Unknown };
+            return Err(failed(&prepared, failure, done, values));
         }
         if prepared.sets_session {
             database.renew().await?;
         }
     }
     Ok(())
+}
+
+fn executes(script: &Script, values: &Placeholders) -> Result<bool> {
+    script
+        .conf
+        .executes(values)
+        .map_err(|why| Error::new(Code::MigrationFile, format!("{}.conf: {why}", script.path)))
 }
 
 async fn run_callback(database: &mut Database, prepared: &Prepared) -> Result<(), Failure> {
@@ -362,39 +389,49 @@ pub(crate) enum Done {
     Nothing,
     /// So many statements are done and stay.
     Statements(usize),
+    /// Nobody knows: the server did not answer to the end.
+    Unknown,
 }
 
 /// What the caller is told of a statement that failed.
-pub(crate) fn failed(prepared: &Prepared, failure: Failure, done: Done) -> Error {
+pub(crate) fn failed(
+    prepared: &Prepared,
+    failure: Failure,
+    done: Done,
+    values: &Placeholders,
+) -> Error {
     let Failure { error, step } = failure;
     // A callback's failure has its place already.
     if error.code() == Code::MigrationFailed {
         return error;
     }
     let place = step.map_or_else(|| prepared.path.clone(), |n| prepared.place(n));
-    let mut told = Error::new(Code::MigrationFailed, format!("{place}: {}", error.what()));
+    let what = values.hide(error.what());
+    let mut told = Error::new(Code::MigrationFailed, format!("{place}: {what}"));
     if let Some(n) = step {
-        told = told.note(excerpt(&prepared.steps[n].statement.text));
+        told = told.note(values.hide(&excerpt(&prepared.steps[n].statement.text)));
     }
     if let Some(why) = error.reason() {
-        told = told.note(why);
+        told = told.note(values.hide(why));
     }
     let total = prepared.steps.len();
     let told = match done {
         Done::Nothing => told.note("nothing of it stays: it was rolled back"),
+        Done::Unknown => told.note("what of it stays is unknown; the next run finds out"),
         Done::Statements(0) => told.note("none of its statements is done"),
         Done::Statements(n) => told.note(format!(
             "{n} of its {total} statements are done and stay, since not all can be in one transaction"
         )),
     };
     let how = match done {
-        Done::Nothing => "correct the statement and run it again",
+        Done::Nothing | Done::Unknown => "correct the statement and run it again",
         Done::Statements(_) => {
             "correct this statement or those after it and run it again: it goes on with this one"
         }
     };
     let advice = error.advice();
-    told.fix(format!("{how}\n{advice}")).cause(error)
+    // The error itself may show a value.
+    told.fix(format!("{how}\n{advice}")).cause(format!("{}: {what}", error.code()))
 }
 
 /// The first lines of a statement.

@@ -64,7 +64,12 @@ pub(crate) fn prepare(
     let fits = steps.iter().all(|s| matches!(s.nature, Nature::Plain | Nature::Setting));
     let sets_session = steps.iter().any(|s| matches!(s.nature, Nature::Setting | Nature::Alone));
     let path = script.path.clone();
-    let in_transaction = script.conf.in_transaction.unwrap_or(fits);
+    // What MySQL commits by itself no setting keeps together.
+    let commits = steps.iter().any(|s| matches!(s.nature, Nature::Commits | Nature::Skip));
+    let in_transaction = match script.conf.in_transaction {
+        Some(wanted) => wanted && !commits,
+        None => fits,
+    };
     Ok(Prepared { path, steps, in_transaction, sets_session })
 }
 

@@ -245,6 +245,7 @@ fn embedded(dir: &Dir<'_>, root: &Path, of: For, out: &mut Vec<Found>) {
     for dir in dir.dirs() {
         let name = dir.path().file_name().unwrap_or_default().to_string_lossy();
         match engine_folder(&name, of) {
+            _ if name.starts_with('.') => {}
             Some(true) => embedded(dir, dir.path(), of, out),
             Some(false) => {}
             None => embedded(dir, root, of, out),

@@ -38,8 +38,6 @@ states! {
     Success = "Success",
     /// Applied, then taken back.
     Undone = "Undone",
-    /// An undo file.
-    Available = "Available",
     /// It failed half-way.
     Failed = "Failed",
     /// Applied after a higher one.

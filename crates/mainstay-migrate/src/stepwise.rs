@@ -7,7 +7,7 @@ use mainstay_db::Engine;
 
 use crate::doubt::{self, Outcome};
 use crate::history::Applied;
-use crate::nature::{Nature, is_replayed};
+use crate::nature::{Nature, is_lost, is_replayed, words};
 use crate::progress::{self, DoneHash, Progress, hash_of};
 use crate::run::{Done, Failure, Job, Record, Runner, failed};
 use crate::told::Told;
@@ -55,7 +55,7 @@ impl Runner<'_> {
 
     async fn steps(&mut self, job: &Job<'_>, way: &mut Way) -> Result<(), Failure> {
         for step in &job.prepared.steps[..way.progress.done] {
-            if is_replayed(&step.statement.text, self.database.facts.engine) {
+            if is_replayed(&step.statement.text, step.nature, self.database.facts.engine) {
                 self.database.run(&step.statement.text).await?;
             }
         }
@@ -98,12 +98,14 @@ impl Runner<'_> {
 
     async fn try_step(&mut self, job: &Job<'_>, way: &mut Way, n: usize) -> Result<()> {
         let text = &job.prepared.steps[n].statement.text;
-        let wants_none = job.script.conf.in_transaction == Some(false);
+        let alone = job.script.conf.in_transaction == Some(false)
+            && may_commit(text, self.database.facts.engine);
         match job.prepared.steps[n].nature {
             Nature::Begin => {
                 self.database.run(text).await?;
                 way.open = true;
             }
+            Nature::Skip => self.tell.note(&format!("{}: not sent", job.prepared.place(n))),
             Nature::Commit if way.open => {
                 // Noted in the transaction that it ends.
                 way.step_done(text);
@@ -120,7 +122,7 @@ impl Runner<'_> {
             }
             Nature::Commit | Nature::Setting => self.database.run(text).await.map(drop)?,
             Nature::Plain if way.open => self.send(&job.prepared, n).await?,
-            Nature::Plain if !wants_none => return self.with_note(job, way, n).await,
+            Nature::Plain if !alone => return self.with_note(job, way, n).await,
             Nature::Alone | Nature::Commits | Nature::Plain => {
                 return self.alone(job, way, n).await;
             }
@@ -148,7 +150,7 @@ impl Runner<'_> {
     async fn alone(&mut self, job: &Job<'_>, way: &mut Way, n: usize) -> Result<()> {
         let text = &job.prepared.steps[n].statement.text;
         if !way.open || self.database.facts.engine == Engine::MySql {
-            way.progress.before = doubt::look(&mut self.database, text).await;
+            way.progress.before = doubt::look(&mut self.database, text).await?;
             way.progress.doubt_sha256 = hash_of([text.as_str()]);
             // Where the script has a transaction open, MySQL commits this note with it.
             self.note(job, way).await?;
@@ -187,7 +189,8 @@ impl Runner<'_> {
         if way.open {
             // All that its own transaction had done is undone, and is done again the next time.
             let _ = self.database.rollback().await;
-            let kept = self.progress.get(&job.key).map_or(0, |p| p.done);
+            let kept = self.progress.get(&job.key).filter(|p| !p.is_complete());
+            let kept = kept.map_or(0, |p| p.done);
             way = begun_at(job, last_begin(job, way.progress.done).max(kept));
         }
         way.progress.doubt_sha256.clear();
@@ -206,7 +209,7 @@ impl Runner<'_> {
         if let Err(error) = noted.await {
             self.tell.note(&format!("the failure could not be written down: {error}"));
         }
-        failed(&job.prepared, failure, Done::Statements(done))
+        failed(&job.prepared, failure, Done::Statements(done), self.values)
     }
 
     /// Where to go on.
@@ -223,6 +226,11 @@ impl Runner<'_> {
             return Err(changed("the statements that are done already were changed since"));
         }
         let mut way = begun_at(job, kept.done);
+        let engine = self.database.facts.engine;
+        let lost = |step: &&crate::script::Step| is_lost(&step.statement.text, engine);
+        if job.prepared.steps[..kept.done].iter().any(|step| lost(&step)) {
+            return Err(changed("what the done statements left on their session is gone with it"));
+        }
         if kept.doubt_sha256.is_empty() {
             return Ok(way);
         }
@@ -236,9 +244,20 @@ impl Runner<'_> {
             Outcome::Done => way.step_done(text),
             Outcome::NotDone => {}
             Outcome::Unclear => way.unclear = Some(kept.done),
+            Outcome::Unknown => {
+                let what =
+                    "whether the statement that an earlier run had begun was done can't be told";
+                return Err(changed(what).note(job.prepared.place(kept.done)));
+            }
         }
         Ok(way)
     }
+}
+
+/// Whether it may end a transaction that it runs in, as a procedure may.
+fn may_commit(sql: &str, engine: Engine) -> bool {
+    let first = words(sql, engine).into_iter().next().unwrap_or_default();
+    matches!(first.as_str(), "CALL" | "DO" | "EXECUTE")
 }
 
 /// The first `n` statements are done.

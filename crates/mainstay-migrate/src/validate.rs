@@ -69,7 +69,7 @@ pub(crate) fn validate(
     for item in &plan.items {
         if let Some(problem) = check(item, plan, options, progress, pending_is_fine) {
             found.problems.push(problem);
-        } else if let Some(warning) = differs_unseen(item, progress) {
+        } else if let Some(warning) = differs_unseen(item, plan, progress) {
             found.warnings.push(warning);
         }
     }
@@ -130,9 +130,7 @@ pub(crate) fn can_resume(item: &Item<'_>, progress: &HashMap<Key, Progress>) -> 
 fn is_left_out(item: &Item<'_>, plan: &Plan<'_>) -> bool {
     let Some(script) = item.script else { return false };
     let below = item.version() < plan.current.as_ref();
-    matches!(script.kind, crate::name::Kind::Versioned(_))
-        && below
-        && script.conf.should_execute == "true"
+    matches!(script.kind, crate::name::Kind::Versioned(_)) && below && item.executes
 }
 
 fn mismatch(item: &Item<'_>, plan: &Plan<'_>) -> Option<Problem> {
@@ -174,8 +172,15 @@ fn mismatch(item: &Item<'_>, plan: &Plan<'_>) -> Option<Problem> {
 
 /// Flyway's checksum agrees and the strong one does not: a line break was moved, which can comment a
 /// statement in or out.
-fn differs_unseen(item: &Item<'_>, progress: &HashMap<Key, Progress>) -> Option<Problem> {
+fn differs_unseen(
+    item: &Item<'_>,
+    plan: &Plan<'_>,
+    progress: &HashMap<Key, Progress>,
+) -> Option<Problem> {
     let script = item.script?;
+    if item.version().is_some() && item.version() <= plan.baseline.as_ref() {
+        return None;
+    }
     if item.applied.is_none() || !matches!(item.state, State::Success | State::OutOfOrder) {
         return None;
     }

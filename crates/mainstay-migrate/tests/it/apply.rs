@@ -135,8 +135,8 @@ async fn targets_bound_what_runs(here: Here) {
     let ran = |report: mainstay_migrate::Report| -> Vec<String> {
         report.applied.into_iter().map(|r| r.script).collect()
     };
-    assert_eq!(ran(to("next").await.unwrap()), ["V1__users.sql", "R__r.sql"]);
-    assert_eq!(ran(to("2").await.unwrap()), ["V2__ada.sql"]);
+    assert_eq!(ran(to("next").await.unwrap()), ["V1__users.sql"]);
+    assert_eq!(ran(to("2").await.unwrap()), ["V2__ada.sql", "R__r.sql"]);
     assert!(refused(to("9").await, Code::MigrationFile).contains("the highest is 3"));
     assert_eq!(ran(to("2.5?").await.unwrap()), [""; 0]);
     assert_eq!(ran(to("current").await.unwrap()), [""; 0]);

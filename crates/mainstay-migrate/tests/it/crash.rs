@@ -41,7 +41,7 @@ async fn victim() {
     migrator.up(Target::Latest).await.unwrap();
 }
 
-fn start(url: &str, folder: &Path, kill_after: i64) -> std::process::Child {
+pub fn start(url: &str, folder: &Path, kill_after: i64) -> std::process::Child {
     Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "crash::victim", "--ignored", "--nocapture"])
         .env("MAINSTAY_TEST_URL", url)

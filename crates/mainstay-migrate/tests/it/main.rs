@@ -10,5 +10,6 @@ mod flyway;
 mod lint;
 mod liquibase;
 mod online;
+mod resume;
 mod support;
 mod takeover;
