@@ -1,6 +1,7 @@
 //! Migrations beside refinery, sqlx and the real Liquibase; what must never happen counted.
 
 mod apply;
+mod backfill;
 mod keys;
 mod processes;
 mod race;
@@ -11,7 +12,8 @@ use crate::report::Case;
 use crate::servers::Engine;
 
 /// What can be measured by itself.
-pub(crate) const PARTS: [&str; 6] = ["apply", "keys", "processes", "split", "race", "waits"];
+pub(crate) const PARTS: [&str; 7] =
+    ["apply", "backfill", "keys", "processes", "split", "race", "waits"];
 
 pub(crate) async fn run(part: Option<&str>) -> Vec<Case> {
     let wanted = |name: &str| part.is_none_or(|part| part == name);
@@ -32,6 +34,9 @@ pub(crate) async fn run(part: Option<&str>) -> Vec<Case> {
     }
     if wanted("keys") {
         cases.extend(keys::run().await);
+    }
+    if wanted("backfill") {
+        cases.extend(backfill::run().await);
     }
     if wanted("race") {
         cases.extend(race::run().await);

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use mainstay_core::{Code, Error, Result};
 use mainstay_db::Db;
-use mainstay_migrate::{Changelog, ChangelogReport, RollbackTo};
+use mainstay_migrate::{ChangeSetSql, ChangeSetStatus, Changelog, ChangelogReport, RollbackTo};
 
 use super::setting::Setting;
 use super::show;
@@ -51,6 +51,15 @@ enum Command {
         #[arg(long)]
         tag: Option<String>,
     },
+    /// Gives the change set that ran last a tag, to which a rollback can go
+    Tag {
+        /// The tag
+        name: String,
+    },
+    /// Writes down that all change sets ran, and runs none
+    ChangelogSync,
+    /// Takes away the mark of a Liquibase that was killed
+    ReleaseLocks,
 }
 
 impl Liquibase {
@@ -87,42 +96,28 @@ pub(crate) async fn run(call: &Liquibase, setting: &Setting, json: bool) -> Resu
 async fn work(command: &Command, changelog: &Changelog, json: bool) -> Result<()> {
     match command {
         Command::Update => report(&changelog.update().await?, "ran", json),
-        Command::UpdateSql => {
-            let sets = changelog.dry_run().await?;
-            if json {
-                return show::as_json(&sets);
-            }
-            for set in sets {
-                println!("-- {}", set.name);
-                set.statements.iter().for_each(|sql| println!("{sql};"));
-                println!();
-            }
-            Ok(())
-        }
-        Command::Status => {
-            let sets = changelog.status().await?;
-            if json {
-                return show::as_json(&sets);
-            }
-            let rows: Vec<_> = sets
-                .into_iter()
-                .map(|set| {
-                    let state = match (set.pending, set.changed, set.state) {
-                        (_, true, _) => "CHANGED".to_owned(),
-                        (true, _, None) => "pending".to_owned(),
-                        (true, _, Some(state)) => format!("{state}, runs again"),
-                        (false, _, state) => state.unwrap_or_default(),
-                    };
-                    [set.name, state, set.executed_on.unwrap_or_default(), set.checksum]
-                })
-                .collect();
-            print!("{}", show::table(["Change set", "State", "Executed on", "Checksum"], &rows));
-            Ok(())
-        }
+        Command::UpdateSql => sql(&changelog.dry_run().await?, json),
+        Command::Status => status(changelog.status().await?, json),
         Command::Validate => {
             changelog.validate().await?;
-            println!("what ran is what the changelog says");
-            Ok(())
+            told(json, "valid", true, "what ran is what the changelog says")
+        }
+        Command::Tag { name } => {
+            changelog.tag(name).await?;
+            told(
+                json,
+                "tag",
+                name.as_str(),
+                &format!("the change set that ran last has the tag {name}"),
+            )
+        }
+        Command::ChangelogSync => {
+            report(&changelog.changelog_sync().await?, "written down as run", json)
+        }
+        Command::ReleaseLocks => {
+            let released = changelog.release_locks().await?;
+            let what = if released { "the mark is taken away" } else { "there was no mark" };
+            told(json, "released", released, what)
         }
         Command::Rollback { count, tag } => {
             let to = match (count, tag) {
@@ -133,6 +128,49 @@ async fn work(command: &Command, changelog: &Changelog, json: bool) -> Result<()
             report(&changelog.rollback(to).await?, "taken back", json)
         }
     }
+}
+
+/// Says `what`, or in JSON that `key` is `value`.
+fn told(json: bool, key: &str, value: impl Into<serde_json::Value>, what: &str) -> Result<()> {
+    if json {
+        return show::as_json(&serde_json::Map::from_iter([(key.to_owned(), value.into())]));
+    }
+    println!("{what}");
+    Ok(())
+}
+
+fn sql(sets: &[ChangeSetSql], json: bool) -> Result<()> {
+    if json {
+        return show::as_json(&sets);
+    }
+    for set in sets {
+        println!("-- {}", set.name);
+        // A statement may end in a comment to the end of its line.
+        set.statements.iter().for_each(|sql| println!("{sql}\n;"));
+        if let Some(why) = &set.refused {
+            println!("-- can't be done here: {}", why.replace('\n', "\n-- "));
+        }
+        println!();
+    }
+    Ok(())
+}
+
+fn status(sets: Vec<ChangeSetStatus>, json: bool) -> Result<()> {
+    if json {
+        return show::as_json(&sets);
+    }
+    let row = |set: ChangeSetStatus| {
+        let state = match (set.pending, set.changed, set.state) {
+            (_, true, _) => "CHANGED".to_owned(),
+            (true, _, None) => "pending".to_owned(),
+            (true, _, Some(state)) => format!("{state}, runs again"),
+            (false, _, state) => state.unwrap_or_default(),
+        };
+        [set.name, state, set.executed_on.unwrap_or_default(), set.checksum]
+    };
+    let rows: Vec<_> = sets.into_iter().map(row).collect();
+    print!("{}", show::table(["Change set", "State", "Executed on", "Checksum"], &rows));
+    Ok(())
 }
 
 fn report(report: &ChangelogReport, done: &str, json: bool) -> Result<()> {

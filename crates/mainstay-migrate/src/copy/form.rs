@@ -1,6 +1,9 @@
 //! Values in one form that all engines' own forms lead to. `None` is always: it is no such value.
 
+use std::collections::BTreeMap;
+
 use chrono::{NaiveDate, NaiveDateTime, NaiveTime, TimeDelta};
+use serde::de::IgnoredAny;
 use serde_json::Value;
 
 /// A decimal number of more digits is none that any engine holds.
@@ -136,49 +139,115 @@ pub(super) fn uuid(text: &str) -> Option<String> {
     Some(parts.join("-"))
 }
 
-/// JSON without spaces, keys in order.
+/// JSON without spaces, keys in order; its numbers by their digits, of which no float has all.
 pub(super) fn json(text: &str) -> Option<String> {
-    let value: Value = serde_json::from_str(text).ok()?;
+    serde_json::from_str::<IgnoredAny>(text).ok()?;
     let mut out = String::with_capacity(text.len());
-    write_json(&mut out, &value);
+    write_json(&mut out, &mut text.trim_start(), 0)?;
     Some(out)
 }
 
-fn write_json(out: &mut String, value: &Value) {
-    match value {
-        Value::Null | Value::Bool(_) | Value::String(_) => *out += &value.to_string(),
-        Value::Number(number) => *out += &json_number(number),
-        Value::Array(items) => {
-            out.push('[');
-            for (n, item) in items.iter().enumerate() {
-                out.push_str(if n > 0 { "," } else { "" });
-                write_json(out, item);
+/// Writes the value that `rest` begins with, and goes past it.
+fn write_json(out: &mut String, rest: &mut &str, depth: usize) -> Option<()> {
+    const DEPTH_MAX: usize = 500;
+    if depth > DEPTH_MAX {
+        return None;
+    }
+    match rest.chars().next()? {
+        '{' => write_object(out, rest, depth)?,
+        '[' => {
+            let mut open = '[';
+            while let Some(()) = accept(rest, open) {
+                out.push(open);
+                if open == '[' && rest.starts_with(']') {
+                    break;
+                }
+                write_json(out, rest, depth + 1)?;
+                open = ',';
             }
+            accept(rest, ']')?;
             out.push(']');
         }
-        Value::Object(fields) => {
-            let mut keys: Vec<_> = fields.keys().collect();
-            keys.sort();
-            out.push('{');
-            for (n, key) in keys.into_iter().enumerate() {
-                out.push_str(if n > 0 { "," } else { "" });
-                *out += &Value::String(key.clone()).to_string();
-                out.push(':');
-                write_json(out, &fields[key]);
+        '"' => *out += &Value::String(string(rest)?).to_string(),
+        _ => {
+            let end = rest.find([',', ']', '}', ' ', '\t', '\n', '\r']).unwrap_or(rest.len());
+            let word = &rest[..end];
+            // PostgreSQL writes `1e2` as `100`.
+            match word {
+                "true" | "false" | "null" => *out += word,
+                number => *out += &decimal(number)?,
             }
-            out.push('}');
+            *rest = rest[end..].trim_start();
         }
     }
+    Some(())
 }
 
-/// PostgreSQL writes `1e2` as `100`.
-fn json_number(number: &serde_json::Number) -> String {
-    match number.as_f64() {
-        Some(float) if number.is_f64() => {
-            decimal(&format!("{float:?}")).unwrap_or_else(|| number.to_string())
+fn write_object(out: &mut String, rest: &mut &str, depth: usize) -> Option<()> {
+    let mut fields = BTreeMap::new();
+    let mut open = '{';
+    while let Some(()) = accept(rest, open) {
+        if open == '{' && rest.starts_with('}') {
+            break;
         }
-        _ => number.to_string(),
+        let key = string(rest)?;
+        accept(rest, ':')?;
+        let mut value = String::new();
+        write_json(&mut value, rest, depth + 1)?;
+        // Of a key that is there twice the last counts.
+        fields.insert(key, value);
+        open = ',';
     }
+    accept(rest, '}')?;
+    out.push('{');
+    for (n, (key, value)) in fields.into_iter().enumerate() {
+        out.push_str(if n > 0 { "," } else { "" });
+        *out += &Value::String(key).to_string();
+        out.push(':');
+        *out += &value;
+    }
+    out.push('}');
+    Some(())
+}
+
+/// Goes past `c` and the space behind it, if that comes next.
+fn accept(rest: &mut &str, c: char) -> Option<()> {
+    *rest = rest.strip_prefix(c)?.trim_start();
+    Some(())
+}
+
+/// The string that `rest` begins with; goes past it.
+fn string(rest: &mut &str) -> Option<String> {
+    let (mut escaped, mut end) = (false, None);
+    for (n, byte) in rest.bytes().enumerate().skip(1) {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = true,
+            b'"' => {
+                end = Some(n + 1);
+                break;
+            }
+            _ => {}
+        }
+    }
+    let (shown, behind) = rest.split_at_checked(end?)?;
+    *rest = behind.trim_start();
+    serde_json::from_str(shown).ok()
+}
+
+/// Whether a string in what [`json`] gave has a NUL, which is written as `\u0000` there.
+pub(super) fn json_has_nul(form: &str) -> bool {
+    let mut rest = form;
+    while let Some((_, behind)) = rest.split_once('\\') {
+        if behind.starts_with("u0000") {
+            return true;
+        }
+        // What is escaped may be a backslash itself.
+        let mut chars = behind.chars();
+        chars.next();
+        rest = chars.as_str();
+    }
+    false
 }
 
 pub(super) fn from_hex(text: &str) -> Option<Vec<u8>> {
@@ -249,6 +318,15 @@ mod tests {
         let form = r#"{"a":[100,1.5,null],"b":"x"}"#;
         assert_eq!(json(r#"{ "b": "x", "a": [1e2, 1.50, null] }"#).as_deref(), Some(form));
         assert_eq!(json("{"), None);
+        // No float has these digits, and none is so great.
+        let digits = "[12345678901234567890123,0.1000000000000000000001]";
+        assert_eq!(json(digits).as_deref(), Some(digits));
+        assert!(json("1e400").is_some_and(|all| all.len() == 401));
+        let nested = r#" { "b" : [ ] , "a\"" : { } , "b" : [ "\u00e4\\" , true ] } "#;
+        assert_eq!(json(nested).as_deref(), Some(r#"{"a\"":{},"b":["ä\\",true]}"#));
+        assert_eq!(json(&"[".repeat(100_000)), None);
+        assert!(json_has_nul(&json(r#"["a\u0000"]"#).unwrap()));
+        assert!(!json_has_nul(&json(r#"["a\\u0000"]"#).unwrap()));
         assert_eq!(from_hex("00ff"), Some(vec![0, 255]));
         assert_eq!(from_hex("0"), None);
     }

@@ -5,18 +5,27 @@
 pub(super) fn order(references: &[Vec<usize>]) -> (Vec<usize>, Vec<usize>) {
     let mut left: Vec<usize> = (0..references.len()).collect();
     let mut out = Vec::with_capacity(left.len());
+    take_ready(references, &mut left, &mut out);
+    let circle = circle(references, left.clone());
+    // What refers to the circle comes after it.
+    left.retain(|n| !circle.contains(n));
+    out.extend(&circle);
+    take_ready(references, &mut left, &mut out);
+    out.extend(left);
+    (out, circle)
+}
+
+/// Moves what waits for nothing that is left, until all that is left waits.
+fn take_ready(references: &[Vec<usize>], left: &mut Vec<usize>, out: &mut Vec<usize>) {
     loop {
         let waits = |n: usize| references[n].iter().any(|r| *r != n && left.contains(r));
         let ready: Vec<usize> = left.iter().copied().filter(|n| !waits(*n)).collect();
         if ready.is_empty() {
-            break;
+            return;
         }
         left.retain(|n| !ready.contains(n));
         out.extend(ready);
     }
-    let circle = circle(references, left.clone());
-    out.extend(left);
-    (out, circle)
 }
 
 /// Without those that only refer to the circle, and that nobody in it refers to.
@@ -42,5 +51,7 @@ mod tests {
         assert_eq!(order(&[vec![0], vec![]]), (vec![0, 1], vec![]));
         let (all, circle) = order(&[vec![1], vec![0], vec![0], vec![]]);
         assert_eq!((all, circle), (vec![3, 0, 1, 2], vec![0, 1]));
+        let (all, circle) = order(&[vec![1], vec![2], vec![3], vec![2]]);
+        assert_eq!((all, circle), (vec![2, 3, 1, 0], vec![2, 3]));
     }
 }

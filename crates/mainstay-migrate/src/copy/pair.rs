@@ -66,8 +66,15 @@ pub(super) struct Pairs {
     pub(super) all: Vec<Pair>,
     /// The tables that refer to each other in a circle.
     pub(super) circle: Vec<String>,
-    /// Whether any refers to itself.
-    pub(super) to_itself: bool,
+    /// Those that refer to themselves.
+    pub(super) to_itself: Vec<String>,
+}
+
+impl Pairs {
+    /// Whether its rows may come before those that they refer to.
+    pub(super) fn is_loose(&self, table: &str) -> bool {
+        self.circle.iter().chain(&self.to_itself).any(|name| name == table)
+    }
 }
 
 /// What is asked for.
@@ -82,7 +89,8 @@ impl Wanted<'_> {
     fn has(self, name: &str) -> bool {
         let ours = [self.history.to_owned(), format!("{}_mainstay", self.history)];
         let histories = Tool::ALL.iter().map(|tool| tool.table());
-        let more = histories.chain([super::cursor::TABLE, "databasechangeloglock"]);
+        let more =
+            histories.chain([super::cursor::TABLE, "databasechangeloglock", "mainstay_change"]);
         let mut left_out = ours.iter().map(String::as_str).chain(more);
         let left_out = left_out.any(|table| table.eq_ignore_ascii_case(name));
         let named = |table: &String| table.eq_ignore_ascii_case(name);
@@ -186,7 +194,8 @@ fn in_order(pairs: Vec<Pair>) -> Pairs {
         .iter()
         .map(|pair| pair.target.references.iter().filter_map(place).collect())
         .collect();
-    let to_itself = references.iter().enumerate().any(|(n, all)| all.contains(&n));
+    let to_itself = references.iter().enumerate().filter(|(n, all)| all.contains(n));
+    let to_itself = to_itself.map(|(n, _)| pairs[n].target.name.clone()).collect();
     let (order, circle) = order(&references);
     let circle = circle.into_iter().map(|n| pairs[n].target.name.clone()).collect();
     let mut pairs: Vec<_> = pairs.into_iter().map(Some).collect();

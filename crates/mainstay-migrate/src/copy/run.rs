@@ -9,11 +9,11 @@ use sha2::{Digest, Sha256};
 
 use super::cursor::{self, Cursor};
 use super::pair::{self, Pair, Pairs, Wanted, Which};
-use super::read::{self, Read};
+use super::read::{self, Read, Size};
 use super::side::Side;
 use super::value::Raw;
 use super::write::{self, Cells};
-use super::{Copied, CopiedTable, Copy, CopyTold, sequence, verify};
+use super::{Copied, CopiedTable, Copy, CopyTold, orphans, sequence, verify};
 use crate::checksum::hex;
 
 impl Copy {
@@ -26,8 +26,9 @@ impl Copy {
     /// Cancel safe: dropped, the batch under way is rolled back.
     ///
     /// Errors: COPY-001 (tables, columns or rows of the target that are not as they must be), COPY-002
-    /// (both sides differ, as where the source was written to meanwhile), COPY-003 (a row does not fit,
-    /// named by its key and column and never by what is stored), DB-036; those of connecting.
+    /// (both sides differ, as where the source was written to meanwhile, or rows refer to none),
+    /// COPY-003 (a row does not fit, named by its key and column and never by what is stored), DB-036;
+    /// those of connecting.
     pub async fn run(self) -> Result<Copied> {
         let mut source = Side::open(&self.from).await?;
         let mut target = Side::open(&self.to).await?;
@@ -41,10 +42,18 @@ impl Copy {
             let kept = cursors.remove(pair.name());
             ready.push(begin(&mut target, pair, kept, &place).await?);
         }
-        self.leave_references_alone(&mut target, &pairs).await?;
+        let may = self.may_leave_references_alone(&mut target, &pairs).await?;
         for (pair, cursor) in pairs.all.iter().zip(ready) {
+            let loose = may && pairs.is_loose(pair.name());
+            if loose {
+                target.run(references(target.engine, false)).await?;
+            }
             self.table_to_the_end(&mut source, &mut target, pair, cursor).await?;
+            if loose {
+                target.run(references(target.engine, true)).await?;
+            }
         }
+        orphans::none(&mut target, &pairs).await?;
         let mut copied = Copied::default();
         for pair in &pairs.all {
             sequence::reset(&mut target, pair).await?;
@@ -56,23 +65,22 @@ impl Copy {
         Ok(copied)
     }
 
-    /// Where no order of tables keeps the foreign keys, they are not looked at while rows come in.
-    async fn leave_references_alone(&self, target: &mut Side, pairs: &Pairs) -> Result<()> {
-        if pairs.circle.is_empty() && !pairs.to_itself {
-            return Ok(());
+    /// Whether foreign keys may go unseen while rows come in to tables of which no order keeps them; asked
+    /// before anything is copied. Errors: COPY-001 where they must and may not.
+    async fn may_leave_references_alone(&self, target: &mut Side, pairs: &Pairs) -> Result<bool> {
+        if pairs.circle.is_empty() && pairs.to_itself.is_empty() {
+            return Ok(false);
         }
-        let sql = match target.engine {
-            Engine::Postgres => "SET session_replication_role = replica",
-            Engine::MySql => "SET SESSION foreign_key_checks = 0",
-            Engine::Sqlite => "PRAGMA foreign_keys = OFF",
-        };
-        match target.run(sql).await {
-            Ok(_) => Ok(()),
+        match target.run(references(target.engine, false)).await {
+            Ok(_) => {
+                target.run(references(target.engine, true)).await?;
+                Ok(true)
+            }
             Err(error) if error.code() == Code::Denied && pairs.circle.is_empty() => {
                 let note = "a table refers to itself: where a row comes before the one that it refers \
                             to, the target will refuse it";
                 (self.tell)(CopyTold::Note(note));
-                Ok(())
+                Ok(false)
             }
             Err(error) if error.code() == Code::Denied => {
                 let what =
@@ -98,9 +106,12 @@ impl Copy {
         let pace = Pace { begun: clock.now(), rows_before: cursor.rows, rows_total };
         let name = pair.name();
         (self.tell)(CopyTold::Table { name, rows_total, rows_done: cursor.rows });
+        let mut size = Size::new(self.batch);
         while cursor.done.is_none() {
             let after = cursor.key.as_deref();
-            let batch = read::batch(source, pair, Which::Source, after, self.batch).await?;
+            let batch = read::batch(source, pair, Which::Source, after, size.rows).await?;
+            let is_last = batch.len() < size.rows;
+            size.learn(&batch);
             let rows = batch.len() as u64;
             let (cells, raws) = converted(pair, &batch, cursor.rows)?;
             let last_key = batch.last().map(|read| read.key.clone()).filter(|key| !key.is_empty());
@@ -109,7 +120,7 @@ impl Copy {
             cursor.rows += rows;
             cursor.key = last_key.or(cursor.key);
             // Without a key all of it is one batch.
-            if batch.len() < self.batch || !has_key {
+            if is_last || !has_key {
                 cursor.done = Some(now(&clock));
             }
             let row_name = |n: usize| verify::named(pair, raws[n], before + n as u64 + 1);
@@ -117,6 +128,18 @@ impl Copy {
             (self.tell)(pace.told(name, cursor.rows, clock.now()));
         }
         Ok(())
+    }
+}
+
+/// What has foreign keys looked at, or not.
+fn references(engine: Engine, looked_at: bool) -> &'static str {
+    match (engine, looked_at) {
+        (Engine::Postgres, false) => "SET session_replication_role = replica",
+        (Engine::Postgres, true) => "SET session_replication_role = DEFAULT",
+        (Engine::MySql, false) => "SET SESSION foreign_key_checks = 0",
+        (Engine::MySql, true) => "SET SESSION foreign_key_checks = 1",
+        (Engine::Sqlite, false) => "PRAGMA foreign_keys = OFF",
+        (Engine::Sqlite, true) => "PRAGMA foreign_keys = ON",
     }
 }
 

@@ -142,7 +142,7 @@ fn columns_sql(engine: Engine) -> &'static str {
              'yes', 'no') \
              FROM information_schema.columns c JOIN information_schema.tables t \
              ON t.table_schema = c.table_schema AND t.table_name = c.table_name \
-             WHERE c.table_schema = DATABASE() AND t.table_type = 'BASE TABLE' \
+             WHERE c.table_schema = DATABASE() AND t.table_type IN ('BASE TABLE', 'SYSTEM VERSIONED') \
              ORDER BY c.table_name, c.ordinal_position"
         }
         // A primary key of one INTEGER column is given by itself.

@@ -31,13 +31,22 @@ pub(super) async fn reset(target: &mut Side, pair: &Pair) -> Result<()> {
                     continue;
                 }
                 let name = target.quote(&column.name);
+                let (of, own) = (target.literal(&table), target.literal(&column.name));
+                // Those that the column owns, and those that its default takes numbers from, which other
+                // tables may too: none goes back.
                 let sql = format!(
-                    "SELECT setval(s.name::regclass, GREATEST(COALESCE(m.highest, 1), 1), \
-                     m.highest IS NOT NULL) \
-                     FROM (SELECT pg_get_serial_sequence({}, {}) AS name) s, \
-                     (SELECT max({name})::bigint AS highest FROM {table}) m WHERE s.name IS NOT NULL",
-                    target.literal(&table),
-                    target.literal(&column.name)
+                    "SELECT setval(s.id, GREATEST(m.highest, s.last, 1), \
+                     m.highest IS NOT NULL OR s.last IS NOT NULL) \
+                     FROM (SELECT q.id, pg_sequence_last_value(q.id) AS last FROM \
+                      (SELECT pg_get_serial_sequence({of}, {own})::regclass AS id UNION \
+                       SELECT d.refobjid::regclass FROM pg_attrdef x \
+                       JOIN pg_attribute a ON a.attrelid = x.adrelid AND a.attnum = x.adnum \
+                       JOIN pg_depend d ON d.classid = 'pg_attrdef'::regclass AND d.objid = x.oid \
+                       AND d.refclassid = 'pg_class'::regclass \
+                       JOIN pg_class c ON c.oid = d.refobjid AND c.relkind = 'S' \
+                       WHERE x.adrelid = {of}::regclass AND a.attname = {own}) q \
+                      WHERE q.id IS NOT NULL) s, \
+                     (SELECT max({name})::bigint AS highest FROM {table}) m"
                 );
                 target.run(&sql).await?;
             }

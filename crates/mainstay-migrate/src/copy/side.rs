@@ -69,7 +69,7 @@ fn set_up(engine: Engine, mariadb: bool) -> String {
             "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0; \
                              SET TimeZone = 'UTC'; SET DateStyle = 'ISO, YMD'; \
                              SET IntervalStyle = 'postgres'; SET bytea_output = 'hex'; \
-                             SET extra_float_digits = 1; SET standard_conforming_strings = on"
+                             SET extra_float_digits = 3; SET standard_conforming_strings = on"
                 .to_owned()
         }
         Engine::MySql => {

@@ -72,6 +72,12 @@ pub(super) struct Way {
 impl Way {
     /// `raw` as the target takes it; `None` is NULL.
     pub(super) fn cell(&self, raw: Raw) -> Result<Option<Cell>, Misfit> {
+        if self.loses(&raw) { Err(Misfit) } else { self.seen(raw) }
+    }
+
+    /// As [`cell`](Self::cell), of what may be in the target already: a float that has lost digits on
+    /// its way is the same there as one that never had them.
+    pub(super) fn seen(&self, raw: Raw) -> Result<Option<Cell>, Misfit> {
         if raw == Raw::Null {
             return Ok(None);
         }
@@ -89,10 +95,27 @@ impl Way {
         }
     }
 
+    /// Whether a float would take it as another number. Decimal digits are rounded by any float: of those
+    /// only what would become infinite or zero is lost.
+    fn loses(&self, raw: &Raw) -> bool {
+        let Kind::Float { single } = self.kind else { return false };
+        match (raw, &self.from) {
+            (Raw::Real(real), _) => single && narrows(*real),
+            (Raw::Int(text), _) | (Raw::Text(text), Kind::Int { .. }) => !is_whole(text, single),
+            (Raw::Text(text), Kind::Float { single: false }) => {
+                single && text.trim().parse().is_ok_and(narrows)
+            }
+            (Raw::Text(text), from) => {
+                *from != Kind::Float { single: true } && leaves(text, single)
+            }
+            (Raw::Null | Raw::Bytes(_), _) => false,
+        }
+    }
+
     /// `infinity` for a date, `NaN` for a number, and the like.
     fn goes_as_it_is(&self) -> bool {
-        use Kind::{Date, Numeric, Time, Timestamp};
-        matches!(self.kind, Date | Time { .. } | Timestamp { .. } | Numeric { .. })
+        use Kind::{Date, Json, Numeric, Time, Timestamp};
+        matches!(self.kind, Date | Time { .. } | Timestamp { .. } | Numeric { .. } | Json)
     }
 
     fn fitting(&self, raw: Raw) -> Option<Cell> {
@@ -144,7 +167,10 @@ impl Way {
                 (text, _) => text.parse::<i128>().ok()?,
             },
         };
-        (min..=max).contains(&number).then(|| Cell::new(Class::Number, number.to_string()))
+        // SQLite makes a float of a greater one.
+        let kept = self.engine != Engine::Sqlite || i64::try_from(number).is_ok();
+        let fits = kept && (min..=max).contains(&number);
+        fits.then(|| Cell::new(Class::Number, number.to_string()))
     }
 
     fn float(&self, raw: Raw, single: bool) -> Option<Cell> {
@@ -195,7 +221,7 @@ impl Way {
         let text = text(raw)?;
         let form = form::json(&text)?;
         // PostgreSQL's jsonb has no NUL, however it is written.
-        let fits = self.engine != Engine::Postgres || !form.contains("\\u0000");
+        let fits = self.engine != Engine::Postgres || !form::json_has_nul(&form);
         fits.then(|| Cell::new(Class::Text, text).compared_by(form))
     }
 }
@@ -208,7 +234,8 @@ fn as_it_is(raw: Raw) -> Cell {
             Cell::new(Class::Number, number).compared_by(form)
         }
         Raw::Real(real) => {
-            let form = format!("real {real:?}");
+            // SQLite may keep -0.0 as 0.0.
+            let form = format!("real {:?}", real + 0.0);
             let text = match real {
                 real if real.is_infinite() && real > 0.0 => "9e999".to_owned(),
                 real if real.is_infinite() => "-9e999".to_owned(),
@@ -237,6 +264,35 @@ pub(super) fn text(raw: Raw) -> Option<String> {
         Raw::Real(real) => Some(real.to_string()),
         Raw::Bytes(bytes) => String::from_utf8(bytes).ok(),
     }
+}
+
+/// What is compared of a value that fits no column.
+pub(super) fn unfit(raw: Raw) -> Option<String> {
+    match raw {
+        Raw::Bytes(bytes) => Some(format!("unfit bytes {}", hex(&bytes))),
+        raw => text(raw).map(|text| format!("unfit {text}")),
+    }
+}
+
+/// Whether a float of half the size is another number.
+fn narrows(number: f64) -> bool {
+    number.is_finite() && f64::from(number as f32).to_bits() != number.to_bits()
+}
+
+/// Whether a float holds this whole number as it is.
+fn is_whole(text: &str, single: bool) -> bool {
+    let Ok(number) = text.trim().parse::<i128>() else { return true };
+    let float = if single { f64::from(number as f32) } else { number as f64 };
+    float as i128 == number
+}
+
+/// Whether this decimal number is too large for a float, or so small that it would be zero.
+fn leaves(text: &str, single: bool) -> bool {
+    let Ok(number) = text.trim().parse::<f64>() else { return false };
+    let number = if single { f64::from(number as f32) } else { number };
+    let mantissa = text.split(['e', 'E']).next().unwrap_or_default();
+    (number.is_infinite() && mantissa.bytes().any(|b| b.is_ascii_digit()))
+        || (number == 0.0 && mantissa.bytes().any(|b| matches!(b, b'1'..=b'9')))
 }
 
 fn numeric(raw: Raw, bound: Option<(usize, usize)>) -> Option<Cell> {
@@ -315,6 +371,27 @@ mod tests {
     }
 
     #[test]
+    fn a_float_of_half_the_size_takes_only_what_it_can_hold() {
+        let real = way(Kind::Float { single: true });
+        assert_eq!(cell(&real, Raw::Real(0.5)).as_deref(), Some("0.5"));
+        let narrow = f64::from(0.1_f32);
+        assert_eq!(cell(&real, Raw::Real(narrow)).as_deref(), Some("0.1"));
+        for lost in [0.1, 1e300, 1e-300] {
+            assert_eq!(real.cell(Raw::Real(lost)), Err(Misfit), "{lost}");
+        }
+        let from_double = Way { from: Kind::Float { single: false }, ..real.clone() };
+        assert_eq!(from_double.cell(owned("0.1")), Err(Misfit));
+        assert_eq!(cell(&from_double, owned("Infinity")).as_deref(), Some("Infinity"));
+        // What is in the target is told by its own digits.
+        let seen = from_double.seen(owned("0.1")).unwrap().unwrap();
+        assert_eq!(seen.form(), from_double.seen(Raw::Real(narrow)).unwrap().unwrap().form());
+        let double = way(Kind::Float { single: false });
+        assert_eq!(cell(&double, owned("0.1")).as_deref(), Some("0.1"));
+        assert_eq!(double.cell(owned("1e400")), Err(Misfit));
+        assert_eq!(double.cell(Raw::Int("9007199254740993".to_owned())), Err(Misfit));
+    }
+
+    #[test]
     fn texts_that_would_change_are_refused() {
         let short = way(Kind::Text { chars: Some(2), bytes: None, padded: false });
         assert_eq!(cell(&short, owned("äö")).as_deref(), Some("äö"));
@@ -324,5 +401,7 @@ mod tests {
         let one = json.cell(owned("{\"b\": 1, \"a\": 2}")).unwrap().unwrap();
         assert_eq!(one.form(), "{\"a\":2,\"b\":1}");
         assert_eq!(json.cell(owned("\"\\u0000\"")), Err(Misfit));
+        // A backslash of the text's own, and no NUL.
+        assert!(json.cell(owned("\"\\\\u0000\"")).is_ok());
     }
 }

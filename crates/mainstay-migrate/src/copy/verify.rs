@@ -1,14 +1,15 @@
 //! Reads both sides again and compares them, row for row by a hash over every value.
 
-use std::collections::{HashMap, HashSet};
+use std::cmp::Ordering;
+use std::collections::HashMap;
 
 use mainstay_core::{Code, Error, Result};
 use sha2::{Digest, Sha256};
 
 use super::pair::{Pair, Which};
-use super::read::{self, KeyPart, Read};
+use super::read::{self, KeyPart, Read, Size};
 use super::side::Side;
-use super::value::{Raw, text};
+use super::value::{Raw, text, unfit};
 
 /// All rows of a table in one number; their order does not count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -23,7 +24,7 @@ impl Sum {
     }
 }
 
-/// What both sides add up to. Errors: COPY-002 with the first row that differs.
+/// What both sides add up to. Errors: COPY-002 with a row that differs.
 pub(super) async fn same(
     source: &mut Side,
     target: &mut Side,
@@ -33,6 +34,8 @@ pub(super) async fn same(
     let one = sum(source, pair, Which::Source, rows).await?;
     let other = sum(target, pair, Which::Target, rows).await?;
     if one == other {
+        all_read(source, pair, Which::Source, one).await?;
+        all_read(target, pair, Which::Target, other).await?;
         return Ok(one);
     }
     let first = first_difference(source, target, pair, rows).await?;
@@ -42,6 +45,24 @@ pub(super) async fn same(
         None => format!("{name} differs, or did while it was read"),
     };
     let why = format!("the source has {} rows, the target has {}", one.rows, other.rows);
+    Err(Error::new(Code::CopyDiffers, what).why(why))
+}
+
+/// Both sides may lack the same rows, where an order passes them over. Errors: COPY-002.
+async fn all_read(side: &mut Side, pair: &Pair, which: Which, sum: Sum) -> Result<()> {
+    let count = side.count(&pair.table(which).name).await?;
+    if count == sum.rows {
+        return Ok(());
+    }
+    let of = match which {
+        Which::Source => "the source",
+        Which::Target => "the target",
+    };
+    let what = format!("{} was not read as a whole: {of} has {count} rows", pair.name());
+    let why = format!(
+        "{} of them were gone through: rows were written meanwhile, or its key's order is no order",
+        sum.rows
+    );
     Err(Error::new(Code::CopyDiffers, what).why(why))
 }
 
@@ -64,9 +85,11 @@ async fn each(
     mut on: impl FnMut(Vec<Raw>) + Send,
 ) -> Result<()> {
     let mut after: Option<Vec<KeyPart>> = None;
+    let mut size = Size::new(rows);
     loop {
-        let batch = read::batch(side, pair, which, after.as_deref(), rows).await?;
-        let ends = batch.len() < rows;
+        let batch = read::batch(side, pair, which, after.as_deref(), size.rows).await?;
+        let ends = batch.len() < size.rows;
+        size.learn(&batch);
         for Read { values, key } in batch {
             after = (!key.is_empty()).then_some(key);
             on(values);
@@ -104,9 +127,9 @@ fn forms(pair: &Pair, row: &[Raw], places: Option<&[usize]>) -> Vec<Option<Strin
     let all = row.iter().zip(&pair.columns).enumerate();
     let wanted = all.filter(|(n, _)| places.is_none_or(|places| places.contains(n)));
     wanted
-        .map(|(_, (raw, joined))| match joined.way.cell(raw.clone()) {
+        .map(|(_, (raw, joined))| match joined.way.seen(raw.clone()) {
             Ok(cell) => cell.map(|cell| cell.form().to_owned()),
-            Err(_) => text(raw.clone()).map(|text| format!("unfit {text}")),
+            Err(_) => unfit(raw.clone()),
         })
         .collect()
 }
@@ -118,7 +141,7 @@ pub(super) fn named(pair: &Pair, row: &[Raw], number: u64) -> String {
     }
     let parts = pair.key.iter().filter_map(|n| {
         let joined = pair.columns.get(*n)?;
-        let form = match joined.way.cell(row.get(*n)?.clone()) {
+        let form = match joined.way.seen(row.get(*n)?.clone()) {
             Ok(cell) => cell.map(|cell| cell.text),
             Err(_) => text(row.get(*n)?.clone()),
         };
@@ -127,47 +150,99 @@ pub(super) fn named(pair: &Pair, row: &[Raw], number: u64) -> String {
     parts.collect::<Vec<_>>().join(", ")
 }
 
-/// The key of the first row that is not the same on both sides, and what is wrong with it.
+/// The rows are told apart by their keys' hashes in so many parts, so that those of one part are all that
+/// is held at once.
+const PARTS: u128 = 1024;
+
+/// What one key has on both sides.
+#[derive(Clone, Copy, Debug, Default)]
+struct Seen {
+    /// The target's rows less the source's: nothing where they are the same.
+    left: u128,
+    target: u64,
+    source: u64,
+}
+
+fn key_of(pair: &Pair, row: &[Raw]) -> u128 {
+    let places = (!pair.key.is_empty()).then_some(pair.key.as_slice());
+    hash_of(&forms(pair, row, places))
+}
+
+fn part_of(key: u128) -> usize {
+    (key % PARTS) as usize
+}
+
+/// The key of a row that is not the same on both sides, the first of its part, and what is wrong with it.
 async fn first_difference(
     source: &mut Side,
     target: &mut Side,
     pair: &Pair,
     rows: usize,
 ) -> Result<Option<(String, &'static str)>> {
-    let key_of = |row: &[Raw]| {
-        let places = (!pair.key.is_empty()).then_some(pair.key.as_slice());
-        hash_of(&forms(pair, row, places))
-    };
-    // Two numbers for each row, of the target first.
-    let mut left: HashMap<u128, u128> = HashMap::new();
+    let mine = parts(source, pair, Which::Source, rows).await?;
+    let theirs = parts(target, pair, Which::Target, rows).await?;
+    let differs = mine.iter().zip(&theirs).position(|(mine, theirs)| mine != theirs);
+    let Some(part) = differs else { return Ok(None) };
+    let mut seen: HashMap<u128, Seen> = HashMap::new();
     each(target, pair, Which::Target, rows, |row| {
-        left.insert(key_of(&row), hash(pair, &row));
-    })
-    .await?;
-    let (mut first, mut number) = (None, 0);
-    let mut seen: HashSet<u128> = HashSet::with_capacity(left.len());
-    each(source, pair, Which::Source, rows, |row| {
-        number += 1;
-        let key = key_of(&row);
-        seen.insert(key);
-        let how = match left.get(&key) {
-            Some(hash_there) if *hash_there == hash(pair, &row) => return,
-            Some(_) => "the row is another in the target where",
-            None => "the target lacks the row with",
-        };
-        first.get_or_insert_with(|| (named(pair, &row, number), how));
-    })
-    .await?;
-    if first.is_some() {
-        return Ok(first);
-    }
-    number = 0;
-    each(target, pair, Which::Target, rows, |row| {
-        number += 1;
-        if !seen.contains(&key_of(&row)) {
-            let how = "the target has a row too many, with";
-            first.get_or_insert_with(|| (named(pair, &row, number), how));
+        let key = key_of(pair, &row);
+        if part_of(key) == part {
+            let seen = seen.entry(key).or_default();
+            seen.left = seen.left.wrapping_add(hash(pair, &row));
+            seen.target += 1;
         }
+    })
+    .await?;
+    each(source, pair, Which::Source, rows, |row| {
+        let key = key_of(pair, &row);
+        if part_of(key) == part {
+            let seen = seen.entry(key).or_default();
+            seen.left = seen.left.wrapping_sub(hash(pair, &row));
+            seen.source += 1;
+        }
+    })
+    .await?;
+    seen.retain(|_, seen| seen.left != 0 || seen.source != seen.target);
+    let first = first_of(source, pair, Which::Source, rows, &seen).await?;
+    match first {
+        Some(first) => Ok(Some(first)),
+        None => first_of(target, pair, Which::Target, rows, &seen).await,
+    }
+}
+
+/// What the rows of each part add up to.
+async fn parts(side: &mut Side, pair: &Pair, which: Which, rows: usize) -> Result<Vec<u128>> {
+    let mut parts = vec![0_u128; PARTS as usize];
+    each(side, pair, which, rows, |row| {
+        if let Some(part) = parts.get_mut(part_of(key_of(pair, &row))) {
+            *part = part.wrapping_add(hash(pair, &row));
+        }
+    })
+    .await?;
+    Ok(parts)
+}
+
+/// The first row of `side` that is among the keys that differ.
+async fn first_of(
+    side: &mut Side,
+    pair: &Pair,
+    which: Which,
+    rows: usize,
+    differing: &HashMap<u128, Seen>,
+) -> Result<Option<(String, &'static str)>> {
+    let (mut first, mut number) = (None, 0);
+    each(side, pair, which, rows, |row| {
+        number += 1;
+        if first.is_some() {
+            return;
+        }
+        let Some(seen) = differing.get(&key_of(pair, &row)) else { return };
+        let how = match seen.source.cmp(&seen.target) {
+            Ordering::Greater => "the target lacks the row with",
+            Ordering::Equal => "the row is another in the target where",
+            Ordering::Less => "the target has a row too many, with",
+        };
+        first = Some((named(pair, &row, number), how));
     })
     .await?;
     Ok(first)

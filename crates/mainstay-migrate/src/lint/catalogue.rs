@@ -30,14 +30,14 @@ impl Server {
 pub struct Table {
     /// About how many rows it has: the server's estimate will do.
     pub rows: u64,
-    /// About how large it is, its indexes included.
-    pub bytes: u64,
     /// Its columns in order.
     pub columns: Vec<Column>,
     /// Its indexes, those of its constraints included.
     pub indexes: Vec<Index>,
     /// How many foreign keys of other tables refer to it.
     pub referenced_by: u32,
+    /// The collation of new columns (MySQL).
+    pub collation: Option<String>,
 }
 
 /// What is known of a column.
@@ -49,8 +49,8 @@ pub struct Column {
     pub kind: String,
     /// Whether it may be NULL.
     pub nullable: bool,
-    /// Whether it has a default.
-    pub has_default: bool,
+    /// Its collation, where it has one (MySQL).
+    pub collation: Option<String>,
     /// Whether a valid `CHECK (column IS NOT NULL)` exists (PostgreSQL).
     pub checked_not_null: bool,
 }
@@ -61,8 +61,11 @@ pub struct Index {
     /// Its name.
     pub name: String,
     /// Its columns in order. Empty where it is partial, has expressions or prefixes, or is no
-    /// B-tree: such an index stands in for no other.
+    /// B-tree.
     pub columns: Vec<String>,
+    /// Whether its columns are all that is to be said of it: each upwards, in its own collation and
+    /// the usual way of comparing, with nothing besides. Only such an index stands in for another.
+    pub plain: bool,
     /// Whether it is unique.
     pub unique: bool,
     /// Whether it can be used: false after a CREATE INDEX CONCURRENTLY that failed.

@@ -7,12 +7,12 @@ use mainstay_core::Result;
 use mainstay_db::Engine;
 use serde::{Serialize, Serializer};
 
-use super::{Allows, Catalogue, Finding, LintOptions, Linter, Server, load, tables_of};
-use crate::database::Facts;
+use super::{Allows, Catalogue, Finding, LintOptions, Linter, Server, load, parse, tables_of};
+use crate::database::{Database, Facts};
 use crate::migrator::{Migrator, todo};
 use crate::placeholder::Placeholders;
 use crate::plan::{Plan, Target};
-use crate::script::{Prepared, prepare, replaced};
+use crate::script::{Prepared, Step, prepare, replaced};
 use crate::source::{For, Migrations, Script};
 
 /// A file with what was found in it.
@@ -42,7 +42,7 @@ impl Serialize for Finding {
 impl Migrator {
     /// Lints what is pending, or with `all` every versioned and repeatable migration, with the rows,
     /// columns and indexes that the database has now. A table that an earlier pending migration makes
-    /// is new to those after it.
+    /// is new to those after it; with `all` it is new in the file alone that makes it.
     ///
     /// Errors: MIG-001, MIG-008, MIG-013, MIG-016; what it finds is in the result.
     pub async fn lint(&self, all: bool, options: LintOptions) -> Result<Vec<Linted>> {
@@ -64,17 +64,27 @@ impl Migrator {
         let (replaces, values) = (self.options.replace_placeholders, &opened.values);
         let facts = opened.database.facts.clone();
         let ready = ready(&scripts, values, replaces, &facts)?;
-        let mut names: Vec<String> = Vec::new();
-        for (prepared, _) in &ready {
-            for step in &prepared.steps {
-                names.extend(tables_of(&step.statement.text, facts.engine));
-            }
-        }
-        names.sort();
-        names.dedup();
-        let catalogue = load::load(&mut opened.database, &names).await?;
-        Ok(lint(&ready, &facts, catalogue, options))
+        let catalogue = catalogue(&mut opened.database, &ready).await?;
+        Ok(lint(&ready, &facts, catalogue, options, all))
     }
+}
+
+/// What the rules want to know of the database.
+async fn catalogue(database: &mut Database, ready: &[(Prepared, String)]) -> Result<Catalogue> {
+    let engine = database.facts.engine;
+    let (mut tables, mut indexes) = (Vec::new(), Vec::new());
+    for step in ready.iter().flat_map(|(prepared, _)| &prepared.steps) {
+        let text = &step.statement.text;
+        tables.extend(tables_of(text, engine));
+        indexes.extend(parse::indexes(text, engine).into_iter().map(|name| name.real));
+    }
+    indexes.sort();
+    indexes.dedup();
+    // Of a DROP INDEX the catalogue alone tells the table.
+    tables.extend(load::tables_with(database, &indexes).await?);
+    tables.sort();
+    tables.dedup();
+    load::load(database, &tables).await
 }
 
 impl Migrations {
@@ -100,7 +110,7 @@ impl Migrations {
             values.set(name, value);
         }
         let ready = ready(&all, &values, true, &facts)?;
-        Ok(lint(&ready, &facts, Catalogue::default(), options))
+        Ok(lint(&ready, &facts, Catalogue::default(), options, true))
     }
 }
 
@@ -123,9 +133,13 @@ fn lint(
     facts: &Facts,
     catalogue: Catalogue,
     options: LintOptions,
+    each_alone: bool,
 ) -> Vec<Linted> {
     let server = Server { engine: facts.engine, mariadb: facts.mariadb, version: facts.version };
     let mut linter = Linter::new(server, catalogue, options);
+    if each_alone {
+        linter = linter.each_alone();
+    }
     ready
         .iter()
         .map(|(prepared, text)| {
@@ -136,7 +150,8 @@ fn lint(
             }
             found.extend(linter.finish_file());
             let mut allows = Allows::of(text, facts.engine);
-            found.retain(|finding| !allows.covers(finding, &lines(prepared, finding)));
+            let all = lines(prepared);
+            found.retain(|finding| !allows.covers(finding, &around(&all, finding.line)));
             found.extend(allows.findings());
             found.sort_by_key(|finding| (finding.line, finding.column));
             Linted { path: prepared.path.clone(), findings: found }
@@ -144,13 +159,17 @@ fn lint(
         .collect()
 }
 
-/// The lines of the statement that a finding is in.
-fn lines(prepared: &Prepared, finding: &Finding) -> RangeInclusive<usize> {
-    let all = prepared.steps.iter().map(|step| {
+/// The lines of each statement, in their order.
+fn lines(prepared: &Prepared) -> Vec<RangeInclusive<usize>> {
+    let lines = |step: &Step| {
         let first = step.statement.line;
         first..=first + step.statement.text.matches('\n').count()
-    });
-    all.into_iter()
-        .find(|lines| lines.contains(&finding.line))
-        .unwrap_or(finding.line..=finding.line)
+    };
+    prepared.steps.iter().map(lines).collect()
+}
+
+/// The lines of the first statement that stands on this one.
+fn around(all: &[RangeInclusive<usize>], line: usize) -> RangeInclusive<usize> {
+    let first = all.partition_point(|lines| *lines.end() < line);
+    all.get(first).filter(|lines| lines.contains(&line)).cloned().unwrap_or(line..=line)
 }

@@ -18,13 +18,17 @@ pub struct Linter {
     options: LintOptions,
     run: Run,
     file: File,
+    /// Whether the tables that a file makes are filled by the time the next one runs.
+    each_alone: bool,
 }
 
 /// What earlier statements of the run have done.
 #[derive(Debug, Default)]
 pub(super) struct Run {
-    /// Tables that did not exist before it.
+    /// Tables that did not exist before it, by their [place](Name::place).
     created: HashSet<String>,
+    /// Tables that it has dropped or renamed: who makes one of that name makes a new one.
+    gone: HashSet<String>,
     /// Checks `column IS NOT NULL` that are not validated yet: table, constraint, column.
     unproven: Vec<(String, String, String)>,
     /// Columns that a valid check keeps from being NULL: table, column.
@@ -55,14 +59,21 @@ pub(super) struct File {
 
 impl Run {
     pub(super) fn is_new(&self, table: &Name) -> bool {
-        self.created.contains(&table.key) || self.created.contains(table.bare())
+        self.created.contains(table.place())
     }
 }
 
 impl Linter {
     /// A linter for one run of migrations on `server`, whose tables `catalogue` knows.
     pub fn new(server: Server, catalogue: Catalogue, options: LintOptions) -> Self {
-        Linter { server, catalogue, options, run: Run::default(), file: File::default() }
+        let (run, file) = (Run::default(), File::default());
+        Linter { server, catalogue, options, run, file, each_alone: false }
+    }
+
+    /// For files of which some ran long ago: a table is new in the file that makes it, and not in those
+    /// after it.
+    pub(super) fn each_alone(self) -> Self {
+        Linter { each_alone: true, ..self }
     }
 
     /// What the rules say of one statement; `line` and `column` are where it begins.
@@ -84,6 +95,8 @@ impl Linter {
             run: &self.run,
             file: &self.file,
             in_transaction: in_transaction || self.file.explicit,
+            text,
+            tokens: &tokens,
             strings: strings(&tokens),
             line,
             column,
@@ -104,16 +117,25 @@ impl Linter {
     /// belongs to the file. To be called after each file's last statement.
     pub fn finish_file(&mut self) -> Vec<Finding> {
         let file = std::mem::take(&mut self.file);
+        if self.each_alone {
+            self.run.created.clear();
+            self.run.gone.clear();
+        }
         file.pending.into_iter().map(|(_, finding)| finding).collect()
     }
 
     fn note(&mut self, parsed: &Statement, in_transaction: bool) {
         match parsed {
             Statement::CreateTable(table) => {
-                // IF NOT EXISTS creates nothing where the table is there already.
-                let exists = self.catalogue.get(&table.name.key).is_some();
-                if !(table.if_not_exists && exists) {
-                    self.run.created.insert(table.name.key.clone());
+                self.created(&table.name, table.if_not_exists);
+            }
+            Statement::CreateMaterialized { name, if_not_exists } => {
+                self.created(name, *if_not_exists);
+            }
+            Statement::DropTable { names } => {
+                for name in names {
+                    self.run.created.remove(name.place());
+                    self.run.gone.insert(name.place().to_owned());
                 }
             }
             Statement::AlterTable(alter) => self.note_alter(alter),
@@ -151,7 +173,13 @@ impl Linter {
         for action in &alter.actions {
             match action {
                 Action::RenameTable { to } => self.renamed(&alter.table, to),
-                Action::AddConstraint(constraint) if constraint.not_valid => {
+                Action::AddConstraint(constraint) if !constraint.not_valid => {
+                    // All rows were looked at when it was added.
+                    if let ConstraintKind::Check(Some(column)) = &constraint.kind {
+                        self.run.proven.insert((table.clone(), column.key.clone()));
+                    }
+                }
+                Action::AddConstraint(constraint) => {
                     let Some(name) = &constraint.name else { continue };
                     self.file.unvalidated.push((table.clone(), name.key.clone()));
                     if let ConstraintKind::Check(Some(column)) = &constraint.kind {
@@ -182,10 +210,27 @@ impl Linter {
         }
     }
 
-    fn renamed(&mut self, from: &Name, to: &Name) {
-        if self.run.is_new(from) {
-            self.run.created.insert(to.key.clone());
+    /// What the catalogue has is not made, by IF NOT EXISTS or by a statement that fails; where files
+    /// ran long ago it may be what they made.
+    fn created(&mut self, name: &Name, if_not_exists: bool) {
+        let gone = self.run.gone.contains(name.place());
+        let exists = !gone && self.catalogue.get(&name.key).is_some();
+        if !exists || (self.each_alone && !if_not_exists) {
+            self.run.created.insert(name.place().to_owned());
         }
+    }
+
+    fn renamed(&mut self, from: &Name, to: &Name) {
+        // Without a schema the new name is in the old one's.
+        let schema = from.key.rsplit_once('.').filter(|_| !to.key.contains('.'));
+        let to = match schema {
+            Some((schema, _)) => Name::of(&format!("{schema}.{}", to.key)),
+            None => to.clone(),
+        };
+        if self.run.created.remove(from.place()) {
+            self.run.created.insert(to.place().to_owned());
+        }
+        self.run.gone.insert(from.place().to_owned());
         self.file.copied.remove(&from.key);
     }
 }

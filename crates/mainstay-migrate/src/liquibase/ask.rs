@@ -5,14 +5,14 @@ use mainstay_db::Engine;
 
 use super::filter::{self, Target};
 use super::precondition::{Condition, Object};
-use super::store::Ran;
+use super::store::Rows;
 use crate::database::Database;
 
 /// Whether all of them hold. Errors: the server's, where one can't be told.
 pub(crate) async fn all(
     database: &mut Database,
     target: Target,
-    ran: &[Ran],
+    ran: &Rows,
     conditions: &[Condition],
 ) -> Result<bool> {
     for condition in conditions {
@@ -26,7 +26,7 @@ pub(crate) async fn all(
 async fn holds(
     database: &mut Database,
     target: Target,
-    ran: &[Ran],
+    ran: &Rows,
     condition: &Condition,
 ) -> Result<bool> {
     Ok(match condition {
@@ -51,7 +51,7 @@ async fn holds(
         Condition::Dbms(list) => filter::dbms(Some(list), target.name()),
         Condition::RunningAs(user) => database.facts.user.eq_ignore_ascii_case(user),
         Condition::ChangeSetExecuted { id, author, file } => {
-            ran.iter().any(|r| r.id == *id && r.author == *author && r.file == *file)
+            ran.contains_key(&(file.clone(), id.clone(), author.clone()))
         }
         Condition::SqlCheck { expected, sql } => sql_check(database, expected, sql).await?,
         Condition::RowCount { table, rows } => {
@@ -171,14 +171,48 @@ fn server(database: &Database, condition: &Condition) -> Option<String> {
             let name = name.as_deref().filter(|_| postgres || table.is_none());
             constraint(table.as_ref(), name, "PRIMARY KEY")
         }
-        Condition::UniqueConstraintExists { table, name, .. } => {
+        Condition::UniqueConstraintExists { table, name, columns } if columns.is_empty() => {
             constraint(Some(table), name.as_deref(), "UNIQUE")
+        }
+        Condition::UniqueConstraintExists { table, name, columns } => {
+            unique_of(database, table, name.as_deref(), columns)
         }
         Condition::IndexExists { table, index, columns } => {
             server_index(database, table.as_ref(), index.as_deref(), columns)
         }
         _ => return None,
     })
+}
+
+/// A unique constraint of just these columns, in their order.
+fn unique_of(
+    database: &Database,
+    table: &Object,
+    name: Option<&str>,
+    columns: &[String],
+) -> String {
+    let listed = if database.facts.engine == Engine::Postgres {
+        "string_agg(lower(k.column_name), ',' ORDER BY k.ordinal_position)"
+    } else {
+        "GROUP_CONCAT(LOWER(k.column_name) ORDER BY k.ordinal_position)"
+    };
+    let mut sql = format!(
+        "SELECT c.constraint_name FROM information_schema.table_constraints c \
+         JOIN information_schema.key_column_usage k ON k.constraint_schema = c.constraint_schema \
+         AND k.constraint_name = c.constraint_name AND k.table_schema = c.table_schema \
+         AND k.table_name = c.table_name WHERE c.constraint_type = 'UNIQUE' AND {} AND {}",
+        schema_is(database, "c.table_schema", table),
+        is(database, "c.table_name", &table.name)
+    );
+    if let Some(name) = name {
+        sql += &format!(" AND {}", is(database, "c.constraint_name", name));
+    }
+    sql + &format!(" GROUP BY c.constraint_name HAVING {listed} = {}", wanted(database, columns))
+}
+
+/// The columns as one literal.
+fn wanted(database: &Database, columns: &[String]) -> String {
+    database.facts.literal(&columns.join(",").to_lowercase().replace(' ', ""))
 }
 
 fn server_index(
@@ -194,11 +228,16 @@ fn server_index(
             format!(
                 "SELECT x.relname FROM pg_index i JOIN pg_class x ON x.oid = i.indexrelid \
                  JOIN pg_class t ON t.oid = i.indrelid JOIN pg_namespace n ON n.oid = t.relnamespace \
-                 JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum = ANY (i.indkey) WHERE {}",
+                 LEFT JOIN LATERAL unnest(i.indkey::int2[]) WITH ORDINALITY k(attnum, nth) \
+                 ON k.nth <= i.{} LEFT JOIN pg_attribute a ON a.attrelid = t.oid \
+                 AND a.attnum = k.attnum AND k.attnum > 0 WHERE {}",
+                // What INCLUDE names is no key. An expression is compared by its text.
+                if database.facts.at_least(11, 0, 0) { "indnkeyatts" } else { "indnatts" },
                 schema_is(database, "n.nspname", of)
             ),
             ("t.relname", "x.relname"),
-            "string_agg(lower(a.attname), ',' ORDER BY array_position(i.indkey::int2[], a.attnum))",
+            "string_agg(coalesce(lower(a.attname), replace(lower(pg_get_indexdef(x.oid, \
+             k.nth::int, false)), ' ', '')), ',' ORDER BY k.nth)",
         )
     } else {
         (
@@ -218,8 +257,7 @@ fn server_index(
     }
     sql += &format!(" GROUP BY {}, {}", names.0, names.1);
     if !columns.is_empty() {
-        let wanted = columns.join(",").to_lowercase().replace(' ', "");
-        sql += &format!(" HAVING {group} = {}", database.facts.literal(&wanted));
+        sql += &format!(" HAVING {group} = {}", wanted(database, columns));
     }
     sql
 }
@@ -251,7 +289,7 @@ fn sqlite(database: &Database, condition: &Condition) -> Option<String> {
                 sql += &format!(" AND {}", is(database, "l.name", index));
             }
             if !columns.is_empty() {
-                let wanted = literal(&columns.join(",").to_lowercase().replace(' ', ""));
+                let wanted = wanted(database, columns);
                 sql += &format!(
                     " AND (SELECT group_concat(lower(name)) FROM pragma_index_info(l.name)) = {wanted}"
                 );
@@ -266,7 +304,7 @@ fn sqlite(database: &Database, condition: &Condition) -> Option<String> {
             format!("SELECT 1 FROM pragma_table_info({}) WHERE pk > 0", literal(&table.name))
         }
         Condition::UniqueConstraintExists { table, columns, .. } => {
-            let wanted = literal(&columns.join(",").to_lowercase().replace(' ', ""));
+            let wanted = wanted(database, columns);
             format!(
                 "SELECT 1 FROM pragma_index_list({}) l WHERE l.\"unique\" = 1 AND ({wanted} = '' OR \
                  (SELECT group_concat(lower(name)) FROM pragma_index_info(l.name)) = {wanted})",

@@ -115,9 +115,15 @@ fn settings(set: &mut ChangeSet, node: &Node) -> Result<()> {
     set.fail_on_error = node.flag("failOnError", true)?;
     set.ignore = node.flag("ignore", false)?;
     if let Some(path) = text("logicalFilePath") {
-        let path = path.replace('\\', "/");
-        path.strip_prefix('/').unwrap_or(&path).clone_into(&mut set.file);
+        set.file = super::path::normal(path);
     }
+    set.mark_invalid = match text("onValidationFail") {
+        None | Some("HALT") => false,
+        Some("MARK_RAN") => true,
+        Some(other) => {
+            return Err(node.at.unknown("the onValidationFail", other, ["HALT", "MARK_RAN"]));
+        }
+    };
     if let Some(strategy) = text("objectQuotingStrategy") {
         set.quoting = quoting(strategy, &node.at)?;
     }

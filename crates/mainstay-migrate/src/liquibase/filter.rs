@@ -122,10 +122,13 @@ fn tokens(expression: &str) -> Vec<Token> {
     tokens
 }
 
+/// How deep parentheses may nest.
+const DEPTH: usize = 64;
+
 fn holds(expression: &str, at: &Location, known: &dyn Fn(&str) -> bool) -> Result<bool> {
     let mut tokens = tokens(expression);
     tokens.reverse();
-    let mut parser = Parser { tokens, known };
+    let mut parser = Parser { tokens, known, depth: 0 };
     match parser.any() {
         Some(holds) if parser.tokens.is_empty() => Ok(holds),
         _ => Err(at
@@ -138,6 +141,8 @@ fn holds(expression: &str, at: &Location, known: &dyn Fn(&str) -> bool) -> Resul
 struct Parser<'a> {
     tokens: Vec<Token>,
     known: &'a dyn Fn(&str) -> bool,
+    /// Parentheses that are open.
+    depth: usize,
 }
 
 impl Parser<'_> {
@@ -172,9 +177,10 @@ impl Parser<'_> {
         }
         let holds = match self.tokens.pop()? {
             Token::Word(word) => (self.known)(&word),
-            Token::Open => {
-                // Each open parenthesis is one call deeper; expressions have a handful.
+            Token::Open if self.depth < DEPTH => {
+                self.depth += 1;
                 let holds = self.any()?;
+                self.depth -= 1;
                 self.eat(&Token::Close).then_some(holds)?
             }
             _ => return None,
@@ -189,6 +195,14 @@ mod tests {
 
     fn at() -> Location {
         Location::new(&"a.sql".into(), 1)
+    }
+
+    #[test]
+    fn parentheses_nest_so_deep_and_no_deeper() {
+        let nested = |n: usize| format!("{}a{}", "(".repeat(n), ")".repeat(n));
+        assert!(check(&nested(DEPTH), &at()).is_ok());
+        assert!(check(&nested(DEPTH + 1), &at()).is_err());
+        assert!(check(&nested(100_000), &at()).is_err());
     }
 
     /// What a real Liquibase answered, for the contexts `-`, `a`, `b`, `a,b`, `c` and `a,c`.

@@ -79,7 +79,7 @@ impl Loader<'_> {
             "xml" => self.tree(&xml::parse(&text, &name)?, &name, inherited)?,
             "yaml" | "yml" | "json" => self.tree(&yaml::parse(&text, &name)?, &name, inherited)?,
             "sql" if sql::is_formatted(&text) => self.formatted(&text, &name, inherited)?,
-            "sql" => self.plain(&text, &name, inherited),
+            "sql" => self.plain(&text, &name, inherited)?,
             _ => {
                 return Err(at
                     .error(format_args!("'{file}' is no changelog"))
@@ -98,13 +98,15 @@ impl Loader<'_> {
     }
 
     /// SQL without change sets is one, by the name that Liquibase gives it.
-    fn plain(&mut self, text: &str, file: &Arc<str>, inherited: &Inherited) {
+    fn plain(&mut self, text: &str, file: &Arc<str>, inherited: &Inherited) -> Result<()> {
         let at = Location::new(file, 1);
         let path = inherited.logical.as_deref().unwrap_or(file);
         let mut set = ChangeSet::new("raw", "includeAll", path, at.clone());
         let text = self.properties.expand(text.trim(), file);
+        self.properties.check(&at)?;
         set.changes.push(Change::Sql(Sql { split: false, ..Sql::new(text, at) }));
         self.add(set, inherited);
+        Ok(())
     }
 
     fn formatted(&mut self, text: &str, file: &Arc<str>, inherited: &Inherited) -> Result<()> {
@@ -114,6 +116,7 @@ impl Loader<'_> {
                 Piece::Property(property) => self.properties.define(property, self.options)?,
                 Piece::Set(mut set) => {
                     sql::expand(&mut set, &|text: &str| self.properties.expand(text, file));
+                    self.properties.check(&set.at)?;
                     if let Some(contexts) = &set.contexts {
                         super::filter::check(contexts, &set.at)?;
                     }
@@ -132,8 +135,7 @@ impl Loader<'_> {
                 .fix("begin the file with databaseChangeLog"));
         }
         let logical = root.text("logicalFilePath").or(inherited.logical.as_deref());
-        let path = logical.unwrap_or(file).replace('\\', "/");
-        let path = path.strip_prefix("classpath:").unwrap_or(&path).to_owned();
+        let path = path::normal(logical.unwrap_or(file));
         let quoting = match root.text("objectQuotingStrategy") {
             Some(word) => build::quoting(word, &root.at)?,
             None => Quoting::Legacy,
@@ -144,6 +146,7 @@ impl Loader<'_> {
                 child.map(&mut |text: &str| self.properties.expand(text, file));
             }
             self.child(&child, file, &path, quoting, inherited)?;
+            self.properties.check(&child.at)?;
         }
         Ok(())
     }
@@ -281,7 +284,7 @@ impl Inherited {
             all.labels.insert(0, labels.to_owned());
         }
         all.ignore |= node.flag("ignore", false)?;
-        all.logical = text("logicalFilePath").map(str::to_owned);
+        all.logical = text("logicalFilePath").map(path::normal);
         Ok(all)
     }
 }

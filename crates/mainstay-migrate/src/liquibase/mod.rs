@@ -2,8 +2,8 @@
 //!
 //! Formatted SQL, XML, YAML and JSON make one [`ChangeLog`]; [`filter`] says which of its change sets
 //! a run means, [`checksum`] whether one was edited since it ran, [`render`] what is to be executed,
-//! and [`history`] what is to be recorded; [`run`] does it. It compares no schemas and writes no
-//! changelogs.
+//! and [`history`] what is to be recorded; [`run`] does it, and [`rollback`] takes it back. It compares
+//! no schemas and writes no changelogs.
 
 mod ask;
 mod build;
@@ -12,6 +12,7 @@ pub(crate) mod checksum;
 pub(crate) mod filter;
 mod folder;
 pub(crate) mod history;
+mod hold;
 mod include;
 mod kind;
 mod location;
@@ -21,12 +22,16 @@ mod path;
 mod precondition;
 mod properties;
 pub(crate) mod render;
+mod report;
+mod rollback;
 mod run;
 mod scalar;
 mod split;
 mod sql;
 mod sql_header;
+mod standing;
 mod store;
+mod upkeep;
 mod value;
 mod xml;
 mod yaml;
@@ -38,7 +43,8 @@ use mainstay_core::Result;
 pub(crate) use filter::Target;
 pub(crate) use include::load;
 pub(crate) use model::{ChangeLog, ChangeSet};
-pub use run::{ChangeSetSql, ChangeSetStatus, Changelog, ChangelogReport, RollbackTo};
+pub use report::{ChangeSetSql, ChangeSetStatus, ChangelogReport, RollbackTo};
+pub use run::Changelog;
 
 /// Where the files of a changelog come from. Their paths lead from the changelogs' root, with `/`
 /// between their parts.
@@ -76,9 +82,13 @@ impl Options {
                 return Ok(false);
             }
         }
-        let labels: Vec<_> =
-            set.inherited_labels.iter().chain(&set.labels).map(String::as_str).collect();
-        filter::labels(self.labels.as_deref().unwrap_or_default(), &labels.join(","), &set.at)
+        // Those of each include and its own have to pass each by itself.
+        for labels in set.inherited_labels.iter().chain(&set.labels) {
+            if !filter::labels(self.labels.as_deref().unwrap_or_default(), labels, &set.at)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 }
 

@@ -42,6 +42,8 @@ pub(crate) struct ChangeSet {
     pub(crate) run_always: bool,
     pub(crate) run_in_transaction: bool,
     pub(crate) fail_on_error: bool,
+    /// Whether it counts as run where the engine can't do it: `onValidationFail` is `MARK_RAN`.
+    pub(crate) mark_invalid: bool,
     pub(crate) order: RunOrder,
     pub(crate) quoting: Quoting,
     pub(crate) comment: Option<String>,
@@ -69,6 +71,7 @@ impl ChangeSet {
             run_always: false,
             run_in_transaction: true,
             fail_on_error: true,
+            mark_invalid: false,
             order: RunOrder::AsWritten,
             quoting: Quoting::Legacy,
             comment: None,
@@ -87,6 +90,12 @@ impl ChangeSet {
     /// As Liquibase prints it: file, id and author.
     pub(crate) fn name(&self) -> String {
         format!("{}::{}::{}", self.file, self.id, self.author)
+    }
+
+    /// Whether everything is to stop at it.
+    pub(crate) fn stops(&self) -> bool {
+        let stop = |change: &Change| matches!(change, Change::Defined(d) if d.kind == Kind::Stop);
+        self.changes.iter().any(stop)
     }
 
     /// The tag that it sets, if it sets one.

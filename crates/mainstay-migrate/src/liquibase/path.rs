@@ -8,8 +8,7 @@ use super::location::Location;
 /// `.` or `..`.
 pub(super) fn resolve(path: &str, relative: bool, from: &str, at: &Location) -> Result<String> {
     let path = path.trim().replace('\\', "/");
-    let path =
-        path.strip_prefix("classpath*:").or(path.strip_prefix("classpath:")).unwrap_or(&path);
+    let path = without_classpath(&path);
     let mut parts: Vec<&str> = match from.rsplit_once('/') {
         Some((folder, _)) if relative => folder.split('/').collect(),
         _ => Vec::new(),
@@ -30,9 +29,50 @@ pub(super) fn resolve(path: &str, relative: bool, from: &str, at: &Location) -> 
     Ok(parts.join("/"))
 }
 
+/// A file as the history is asked for it, however it is written there or in a changelog: Liquibases of
+/// several versions, on several systems, name the same file in several ways.
+pub(crate) fn normal(path: &str) -> String {
+    let path = path.trim().replace('\\', "/");
+    let path = without_classpath(&path);
+    let drive = path.as_bytes().first().is_some_and(u8::is_ascii_alphabetic);
+    let path = path.get(1..).and_then(|p| p.strip_prefix(':')).filter(|_| drive).unwrap_or(path);
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." if parts.last().is_some_and(|last| *last != "..") => {
+                parts.pop();
+            }
+            part => parts.push(part),
+        }
+    }
+    parts.join("/")
+}
+
+fn without_classpath(path: &str) -> &str {
+    path.strip_prefix("classpath*:").or(path.strip_prefix("classpath:")).unwrap_or(path)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_file_has_one_name() {
+        for written in [
+            "db/a.xml",
+            "/db/a.xml",
+            "./db/a.xml",
+            "db\\a.xml",
+            "classpath:db/a.xml",
+            "classpath*:/db//a.xml",
+            "C:\\db\\a.xml",
+            "db/x/../a.xml",
+        ] {
+            assert_eq!(normal(written), "db/a.xml", "{written}");
+        }
+        assert_eq!(normal("../a.xml"), "../a.xml");
+    }
 
     #[test]
     fn paths_lead_from_the_root() {

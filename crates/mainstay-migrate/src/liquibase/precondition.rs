@@ -216,7 +216,7 @@ fn one(node: &Node, file: &str, defined: Defined<'_>) -> Result<Condition> {
         "changeSetExecuted" => Condition::ChangeSetExecuted {
             id: required("id")?,
             author: required("author")?,
-            file: text("changeLogFile").unwrap_or_else(|| file.to_owned()),
+            file: super::path::normal(node.text("changeLogFile").unwrap_or(file)),
         },
         "changeLogPropertyDefined" => {
             Condition::Known(defined(node.required("property")?, node.text("value")))

@@ -2,6 +2,7 @@
 //!
 //! The first definition that fits the run wins; what is not defined stays as it is written.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -13,6 +14,9 @@ use super::{Options, node::Node};
 
 /// How deep a property may name others.
 const DEPTH: usize = 16;
+/// What all properties of a changelog may come to, in bytes: those that name others several times
+/// multiply.
+const EXPANDED_MAX: usize = 16 << 20;
 
 /// A definition.
 #[derive(Clone, Debug)]
@@ -54,6 +58,8 @@ pub(super) struct Properties {
     given: BTreeMap<String, String>,
     global: BTreeMap<String, String>,
     local: BTreeMap<(Arc<str>, String), String>,
+    /// What has been replaced so far, in bytes.
+    expanded: Cell<usize>,
 }
 
 impl Properties {
@@ -93,9 +99,24 @@ impl Properties {
         shared.or_else(|| self.local.get(&(Arc::clone(file), name))).map(String::as_str)
     }
 
-    /// The text with its properties replaced.
+    /// The text with its properties replaced; no more than [`check`](Self::check) allows.
     pub(super) fn expand(&self, text: &str, file: &Arc<str>) -> String {
         self.replace(text, file, 0)
+    }
+
+    /// Refuses what was expanded up to `at`, if it is too much.
+    pub(super) fn check(&self, at: &Location) -> Result<()> {
+        if self.expanded.get() <= EXPANDED_MAX {
+            return Ok(());
+        }
+        let error = at.error(format_args!("the properties come to more than {EXPANDED_MAX} bytes"));
+        Err(error.fix("let properties name others less often"))
+    }
+
+    /// Whether there is room for one more value; an empty one takes time as well.
+    fn has_room(&self, value: &str) -> bool {
+        self.expanded.set(self.expanded.get().saturating_add(value.len() + 1));
+        self.expanded.get() <= EXPANDED_MAX
     }
 
     fn replace(&self, text: &str, file: &Arc<str>, depth: usize) -> String {
@@ -106,7 +127,9 @@ impl Properties {
             let name = &rest[start + 2..start + length];
             out += &rest[..start];
             match self.get(name.trim(), file) {
-                Some(value) if depth < DEPTH => out += &self.replace(value, file, depth + 1),
+                Some(value) if depth < DEPTH && self.has_room(value) => {
+                    out += &self.replace(value, file, depth + 1);
+                }
                 _ => out += &rest[start..=start + length],
             }
             rest = &rest[start + length + 1..];
@@ -132,6 +155,21 @@ mod tests {
             dbms: None,
             global: true,
         }
+    }
+
+    #[test]
+    fn what_multiplies_is_bounded() {
+        let options = Options::for_tests();
+        let mut properties = Properties::default();
+        for n in 0..15 {
+            let next = format!("${{p{}}}", n + 1).repeat(100);
+            properties.define(property("a", &format!("p{n}"), &next), &options).unwrap();
+        }
+        let (file, at) = ("a".into(), Location::new(&"a".into(), 7));
+        properties.check(&at).unwrap();
+        let out = properties.expand("${p0}", &file);
+        assert!(out.len() < 2 * EXPANDED_MAX, "{}", out.len());
+        assert!(properties.check(&at).unwrap_err().what().starts_with("a:7: "));
     }
 
     #[test]

@@ -1,17 +1,19 @@
 //! A Liquibase changelog run against a database: what is new is applied and recorded, as Liquibase
 //! does, so that either can go on where the other stopped.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use mainstay_core::clock::Clock;
 use mainstay_core::{Code, Error, Result};
-use mainstay_db::{Db, Session};
-use serde::Serialize;
+use mainstay_db::Db;
 
 use super::folder::Folder;
+use super::hold::Hold;
 use super::precondition::{Preconditions, Reaction};
-use super::store::{self, How, Ran, Who, who};
+use super::report::ChangelogReport;
+use super::standing::{Again, again};
+use super::store::{self, How, Ran, Rows, who};
 use super::{ChangeLog, ChangeSet, Options as Meant, Target, ask, checksum, load, render};
 use crate::conf::Conf;
 use crate::database::Database;
@@ -51,70 +53,34 @@ pub struct Changelog {
     contexts: Vec<String>,
     labels: Option<String>,
     parameters: BTreeMap<String, String>,
-    options: Options,
-    tell: Tell,
+    pub(super) options: Options,
+    pub(super) tell: Tell,
 }
 
-/// What a run of a changelog did.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct ChangelogReport {
-    /// The change sets that ran, or were taken back: `file::id::author`.
-    pub ran: Vec<String>,
-    /// Those that a precondition passed over, for good.
-    pub marked_ran: Vec<String>,
-    /// Those that were passed over this time, with why.
-    pub skipped: Vec<String>,
+/// A changelog that has been read, with what its database says of it.
+pub(super) struct Opened {
+    pub(super) database: Database,
+    pub(super) log: ChangeLog,
+    pub(super) target: Target,
+    pub(super) meant: Meant,
+    /// In the order in which they ran.
+    pub(super) ran: Vec<Ran>,
 }
 
-/// Where a change set stands.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct ChangeSetStatus {
-    /// `file::id::author`.
-    pub name: String,
-    /// Its line in its file.
-    pub line: usize,
-    /// Whether the next update runs it.
-    pub pending: bool,
-    /// As the history says, `EXECUTED` and the like.
-    pub state: Option<String>,
-    /// When it ran.
-    pub executed_on: Option<String>,
-    /// Its checksum now.
-    pub checksum: String,
-    /// Whether it is not what ran.
-    pub changed: bool,
-}
-
-/// Up to where a rollback goes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RollbackTo {
-    /// So many change sets, the last first.
-    Count(usize),
-    /// All that ran after the one with this tag.
-    Tag(String),
-}
-
-/// A change set's SQL, as it would be sent.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct ChangeSetSql {
-    /// `file::id::author`.
-    pub name: String,
-    /// The statements.
-    pub statements: Vec<String>,
-}
-
-struct Opened {
-    database: Database,
-    log: ChangeLog,
+/// What a run has in hand, with Liquibase kept out.
+pub(super) struct Work<'a> {
+    pub(super) run: Runner<'a>,
+    hold: Hold,
     target: Target,
-    meant: Meant,
-    ran: Vec<Ran>,
 }
 
-/// What a set's turn comes to.
-enum Turn {
-    Run(How),
-    Pass,
+/// What an update has done so far.
+struct Done {
+    deployment: String,
+    /// The highest number of the history.
+    order: i32,
+    rows: Rows,
+    report: ChangelogReport,
 }
 
 impl Changelog {
@@ -175,12 +141,17 @@ impl Changelog {
         self
     }
 
-    async fn open(&self) -> Result<Opened> {
+    /// A session, with the history's table as Liquibase calls it.
+    pub(super) async fn connect(&self) -> Result<Database> {
         let mut options = self.options.clone();
         store::table_name(self.db.engine()).clone_into(&mut options.table);
         options.validate()?;
-        let mut database = Database::open(&self.db, &options).await?;
-        let target = Target { engine: database.facts.engine, mariadb: database.facts.mariadb };
+        Database::open(&self.db, &options).await
+    }
+
+    pub(super) async fn open(&self) -> Result<Opened> {
+        let mut database = self.connect().await?;
+        let target = target(&database);
         let mut meant = Meant::new(target);
         meant.contexts.clone_from(&self.contexts);
         meant.labels.clone_from(&self.labels);
@@ -190,7 +161,34 @@ impl Changelog {
         Ok(Opened { database, log, target, meant, ran })
     }
 
-    /// Runs every change set that is meant and did not run yet, or runs again where it says so.
+    /// Waits until nobody else migrates, makes the tables, and keeps Liquibase out.
+    pub(super) async fn lock(&self, database: &mut Database) -> Result<(MigrationLock, Hold)> {
+        let waiting = || self.tell.tell(Told::Waiting);
+        let lock = MigrationLock::acquire(database, self.options.lock_wait, waiting).await?;
+        store::create(database).await?;
+        progress::create(database).await?;
+        let hold = Hold::acquire(database, &self.options).await?;
+        Ok((lock, hold))
+    }
+
+    /// What runs change sets.
+    pub(super) async fn work<'a>(
+        &'a self,
+        mut database: Database,
+        (lock, hold): (MigrationLock, Hold),
+        scripts: &'a Scripts,
+        values: &'a Placeholders,
+    ) -> Result<Work<'a>> {
+        let target = target(&database);
+        let progress = progress::read(&mut database).await?.into_iter().collect();
+        let history = History::default();
+        let (options, tell) = (&self.options, &self.tell);
+        let run = Runner { database, lock, history, progress, scripts, values, options, tell };
+        Ok(Work { run, hold, target })
+    }
+
+    /// Runs every change set that is meant and did not run yet, or runs again where it says so. What the
+    /// engine can't do is met before anything runs.
     ///
     /// Each in one transaction where its statements can be in one; otherwise statement by statement,
     /// and after a failure, or the end of the process, the next update goes on with the statement that
@@ -202,89 +200,51 @@ impl Changelog {
     /// changelog), MIG-015 (a precondition), LOCK-003.
     pub async fn update(&self) -> Result<ChangelogReport> {
         let mut opened = self.open().await?;
-        let index = store::index(&opened.ran);
-        opened.check_sums(&index)?;
-        let lock = self.lock(&mut opened).await?;
-        store::create(&mut opened.database).await?;
-        progress::create(&mut opened.database).await?;
-        let _liquibase = store::hold(&mut opened.database, self.options.lock_wait).await?;
+        opened.check_sums(&store::index(&opened.ran))?;
+        let locks = self.lock(&mut opened.database).await?;
+        // Another process may have run meanwhile, with another version of the files.
         opened.ran = store::read(&mut opened.database).await?;
-        self.update_locked(opened, lock).await
-    }
-
-    async fn lock(&self, opened: &mut Opened) -> Result<MigrationLock> {
-        let waiting = || self.tell.tell(Told::Waiting);
-        MigrationLock::acquire(&mut opened.database, self.options.lock_wait, waiting).await
-    }
-
-    async fn update_locked(&self, opened: Opened, lock: MigrationLock) -> Result<ChangelogReport> {
-        let Opened { mut database, log, target, meant, ran } = opened;
-        for asked in &log.preconditions {
-            self.ask(&mut database, target, &ran, asked).await?;
+        let rows = store::index(&opened.ran);
+        opened.check_sums(&rows)?;
+        let target = opened.target;
+        for asked in &opened.log.preconditions {
+            self.ask(&mut opened.database, target, &rows, asked).await?;
         }
-        let kept = progress::read(&mut database).await?.into_iter().collect();
+        opened.can_run(&rows)?;
+        let Opened { database, log, meant, ran, .. } = opened;
         let (scripts, values) = (Scripts::default(), Placeholders::default());
-        let mut run = Runner {
-            database,
-            lock,
-            history: History::default(),
-            progress: kept,
-            scripts: &scripts,
-            values: &values,
-            options: &self.options,
-            tell: &self.tell,
-        };
-        let mut done =
-            Done { deployment: store::deployment_id(), ran, report: ChangelogReport::default() };
+        let mut work = self.work(database, locks, &scripts, &values).await?;
+        let order = store::last_order(&ran);
+        let (deployment, report) = (store::deployment_id(), ChangelogReport::default());
+        let mut done = Done { deployment, order, rows, report };
         for set in &log.sets {
             if meant.means(set)? {
-                self.turn(&mut run, set, target, &mut done).await?;
+                self.turn(&mut work, set, &mut done).await?;
             }
         }
         Ok(done.report)
     }
 
-    async fn turn(
-        &self,
-        run: &mut Runner<'_>,
-        set: &ChangeSet,
-        target: Target,
-        done: &mut Done,
-    ) -> Result<()> {
-        let sum = checksum::set(set, target.name());
-        let before = done.ran.iter().find(|row| row.who() == who(set)).cloned();
-        let how = match before {
-            None => How::Executed,
-            Some(row) => match again(set, &row, &sum) {
-                Again::No => return Ok(()),
-                Again::Restate => {
-                    let sql = store::restate_sql(&run.database.facts, &row, &sum);
-                    return run.database.run(&sql).await.map(drop);
-                }
-                Again::Yes => How::Reran,
-            },
+    async fn turn(&self, work: &mut Work<'_>, set: &ChangeSet, done: &mut Done) -> Result<()> {
+        let sum = checksum::set(set, work.target.name());
+        let Some(how) = self.how(work, set, done, &sum).await? else { return Ok(()) };
+        let (how, statements) = match render::statements(set, work.target) {
+            _ if how == How::MarkedRan => (how, Vec::new()),
+            Err(error) if set.mark_invalid && !set.stops() => {
+                self.tell.note(&format!("{} counts as run, as it says: {error}", set.name()));
+                (How::MarkedRan, Vec::new())
+            }
+            rendered => (how, rendered?),
         };
-        let turn = match &set.preconditions {
-            None => Turn::Run(how),
-            Some(asked) => match self.react(run, set, target, &done.ran, asked).await? {
-                Reaction::MarkRan => Turn::Run(How::MarkedRan),
-                Reaction::Continue => Turn::Pass,
-                Reaction::Halt | Reaction::Warn => Turn::Run(how),
-            },
-        };
-        let Turn::Run(how) = turn else {
-            done.report.skipped.push(set.name());
-            return Ok(());
-        };
-        let order = done.ran.iter().map(|row| row.order).max().unwrap_or(0) + 1;
-        let facts = &run.database.facts;
-        let record = store::record_sql(facts, set, target.name(), how, order, &done.deployment);
+        let before = done.rows.get(&who(set));
+        let (order, deployment) = (done.order + 1, &done.deployment);
+        let (facts, dbms) = (&work.run.database.facts, work.target.name());
+        let record = store::record_sql(facts, set, dbms, before, how, order, deployment);
         if how == How::MarkedRan {
-            run.database.run(&record).await?;
+            work.write(&record).await?;
             done.report.marked_ran.push(set.name());
         } else {
-            let statements = render::statements(set, target)?;
-            match execute(run, set, statements, record).await {
+            match work.execute(set, statements, record).await {
                 Ok(()) => done.report.ran.push(set.name()),
                 Err(error) if !set.fail_on_error && error.code() == Code::MigrationFailed => {
                     self.tell.note(&format!("{} failed, which it allows: {error}", set.name()));
@@ -294,20 +254,58 @@ impl Changelog {
                 Err(error) => return Err(error),
             }
         }
-        done.note(set, how, order, sum);
+        done.note(set, how, sum);
         Ok(())
+    }
+
+    /// How a set runs; none if it does not, this time.
+    async fn how(
+        &self,
+        work: &mut Work<'_>,
+        set: &ChangeSet,
+        done: &mut Done,
+        sum: &str,
+    ) -> Result<Option<How>> {
+        let how = match done.rows.get(&who(set)) {
+            None => How::Executed,
+            Some(row) => match again(set, row, sum) {
+                Again::No => return Ok(None),
+                Again::Yes => How::Reran,
+                Again::Restate => {
+                    if let Some(old) = &row.md5sum {
+                        self.tell.note(&format!(
+                            "{}: its checksum {old} is of another Liquibase and could not be \
+                             compared; from now on it is {sum}",
+                            set.name()
+                        ));
+                    }
+                    let sql = store::restate_sql(&work.run.database.facts, row, sum);
+                    work.write(&sql).await?;
+                    return Ok(None);
+                }
+            },
+        };
+        let Some(asked) = &set.preconditions else { return Ok(Some(how)) };
+        match self.react(work, set, &done.rows, asked).await? {
+            Reaction::MarkRan => Ok(Some(How::MarkedRan)),
+            Reaction::Halt | Reaction::Warn => Ok(Some(how)),
+            Reaction::Continue => {
+                done.report.skipped.push(set.name());
+                Ok(None)
+            }
+        }
     }
 
     /// What is to be done about a set's preconditions: `Halt` where they hold.
     async fn react(
         &self,
-        run: &mut Runner<'_>,
+        work: &mut Work<'_>,
         set: &ChangeSet,
-        target: Target,
-        ran: &[Ran],
+        rows: &Rows,
         asked: &Preconditions,
     ) -> Result<Reaction> {
-        let held = ask::all(&mut run.database, target, ran, &asked.conditions).await;
+        let database = &mut work.run.database;
+        let held = ask::all(database, work.target, rows, &asked.conditions).await;
         let (reaction, message, cause) = match held {
             Ok(true) => return Ok(Reaction::Halt),
             Ok(false) => (asked.on_fail, &asked.fail_message, None),
@@ -327,10 +325,10 @@ impl Changelog {
         &self,
         database: &mut Database,
         target: Target,
-        ran: &[Ran],
+        rows: &Rows,
         asked: &Preconditions,
     ) -> Result<()> {
-        let held = ask::all(database, target, ran, &asked.conditions).await;
+        let held = ask::all(database, target, rows, &asked.conditions).await;
         let (reaction, message, cause) = match held {
             Ok(true) => return Ok(()),
             Ok(false) => (asked.on_fail, &asked.fail_message, None),
@@ -344,184 +342,95 @@ impl Changelog {
         let error = Error::new(Code::MigrationPrecondition, what);
         Err(cause.into_iter().fold(error, Error::cause))
     }
-
-    /// What `update` would send, without what it records. Preconditions are not asked.
-    ///
-    /// Errors: MIG-002, MIG-014.
-    pub async fn dry_run(&self) -> Result<Vec<ChangeSetSql>> {
-        let opened = self.open().await?;
-        let index = store::index(&opened.ran);
-        opened.check_sums(&index)?;
-        let mut out = Vec::new();
-        for set in &opened.log.sets {
-            if opened.meant.means(set)? && opened.is_pending(set, &index) {
-                let statements = render::statements(set, opened.target)?;
-                out.push(ChangeSetSql { name: set.name(), statements });
-            }
-        }
-        Ok(out)
-    }
-
-    /// Each change set that is meant, with where it stands. Errors: MIG-014.
-    pub async fn status(&self) -> Result<Vec<ChangeSetStatus>> {
-        let opened = self.open().await?;
-        let index = store::index(&opened.ran);
-        let mut out = Vec::new();
-        for set in &opened.log.sets {
-            if !opened.meant.means(set)? {
-                continue;
-            }
-            let sum = checksum::set(set, opened.target.name());
-            let row = index.get(&who(set));
-            out.push(ChangeSetStatus {
-                name: set.name(),
-                line: set.line(),
-                pending: opened.is_pending(set, &index),
-                state: row.map(|row| row.kind.clone()),
-                executed_on: row.map(|row| row.on.clone()),
-                changed: row.is_some_and(|row| is_changed(set, row, &sum)),
-                checksum: sum,
-            });
-        }
-        Ok(out)
-    }
-
-    /// Whether the changelog can be read and what ran is what it says. Errors: MIG-002, MIG-014.
-    pub async fn validate(&self) -> Result<()> {
-        let opened = self.open().await?;
-        opened.check_sums(&store::index(&opened.ran))
-    }
-
-    /// Takes change sets back, the last that ran first: by their own rollback, or else by undoing each
-    /// change that can be undone. All are looked at before any is taken back.
-    ///
-    /// Errors: MIG-012 (one can't be taken back), MIG-016 (no such tag), and as
-    /// [`update`](Self::update).
-    pub async fn rollback(&self, to: RollbackTo) -> Result<ChangelogReport> {
-        let mut opened = self.open().await?;
-        let lock = self.lock(&mut opened).await?;
-        store::create(&mut opened.database).await?;
-        progress::create(&mut opened.database).await?;
-        let _liquibase: Option<Session> =
-            store::hold(&mut opened.database, self.options.lock_wait).await?;
-        opened.ran = store::read(&mut opened.database).await?;
-        let rows = last(&opened.ran, &to)?;
-        let mut todo = Vec::new();
-        for row in rows {
-            let set = opened.log.sets.iter().find(|set| who(set) == row.who());
-            let set = set.ok_or_else(|| {
-                let name = format!("{}::{}::{}", row.file, row.id, row.author);
-                Error::new(Code::MigrationUndo, format!("{name} ran and is in no file any more"))
-            })?;
-            todo.push((set.clone(), row.clone(), render::rollback(set, opened.target)?));
-        }
-        let (scripts, values) = (Scripts::default(), Placeholders::default());
-        let kept = progress::read(&mut opened.database).await?.into_iter().collect();
-        let mut run = Runner {
-            database: opened.database,
-            lock,
-            history: History::default(),
-            progress: kept,
-            scripts: &scripts,
-            values: &values,
-            options: &self.options,
-            tell: &self.tell,
-        };
-        let mut report = ChangelogReport::default();
-        for (set, row, statements) in todo {
-            let record = store::remove_sql(&run.database.facts, &row);
-            execute(&mut run, &set, statements, record).await?;
-            report.ran.push(set.name());
-        }
-        Ok(report)
-    }
-}
-
-/// What an update has done so far.
-struct Done {
-    deployment: String,
-    ran: Vec<Ran>,
-    report: ChangelogReport,
 }
 
 impl Done {
-    fn note(&mut self, set: &ChangeSet, how: How, order: i32, sum: String) {
-        let (file, id, author) = who(set);
-        self.ran.retain(|row| row.who() != who(set));
-        self.ran.push(Ran {
-            order,
+    fn note(&mut self, set: &ChangeSet, how: How, sum: String) {
+        self.order += 1;
+        let before = self.rows.get(&who(set));
+        let row = Ran {
+            order: self.order,
             kind: how.as_str().to_owned(),
             md5sum: Some(sum),
             tag: set.tag().map(str::to_owned),
             on: String::new(),
-            file,
-            id,
-            author,
-        });
+            // Its row keeps the name that it has.
+            file: before.map_or_else(|| set.file.clone(), |row| row.file.clone()),
+            id: set.id.clone(),
+            author: set.author.clone(),
+            description: String::new(),
+        };
+        self.rows.insert(who(set), row);
     }
 }
 
-impl Opened {
-    /// Errors: MIG-002, naming every change set that was edited.
-    fn check_sums(&self, index: &HashMap<Who, Ran>) -> Result<()> {
-        let mut changed = Vec::new();
-        for set in &self.log.sets {
-            let sum = checksum::set(set, self.target.name());
-            if let Some(row) = index.get(&who(set))
-                && is_changed(set, row, &sum)
-            {
-                let before = row.md5sum.clone().unwrap_or_default();
-                changed.push(format!("{}: {} was {before}, and is {sum}", set.at, set.name()));
-            }
-        }
-        if changed.is_empty() {
-            return Ok(());
-        }
-        let what = format!("{} change sets are not what ran", changed.len());
-        Err(Error::new(Code::MigrationChanged, what).why(changed.join("\n")).fix(
-            "put them back as they were and write the change as a new change set; \
-             or allow the new checksum with validCheckSum, or runOnChange",
-        ))
+impl Work<'_> {
+    /// Makes sure that nobody else migrates.
+    async fn check(&mut self) -> Result<()> {
+        self.run.lock.check().await?;
+        self.hold.check().await
     }
 
-    fn is_pending(&self, set: &ChangeSet, index: &HashMap<Who, Ran>) -> bool {
-        let sum = checksum::set(set, self.target.name());
-        let row = index.get(&who(set));
-        row.is_none_or(|row| matches!(again(set, row, &sum), Again::Yes))
+    /// Runs a statement of the history's.
+    pub(super) async fn write(&mut self, sql: &str) -> Result<()> {
+        self.check().await?;
+        self.run.database.run(sql).await.map(drop)
+    }
+
+    /// Runs a set's statements and `record`.
+    pub(super) async fn execute(
+        &mut self,
+        set: &ChangeSet,
+        statements: Vec<String>,
+        record: String,
+    ) -> Result<()> {
+        self.check().await?;
+        let facts = self.run.database.facts.clone();
+        let sha256 = hash_of(statements.iter().map(String::as_str));
+        let step = |text: String| {
+            let (line, column) = (set.line(), 1);
+            let nature = nature(&text, &facts);
+            Step { statement: Statement { text, bytes: 0..0, line, column, copy: None }, nature }
+        };
+        let steps: Vec<Step> = statements.into_iter().map(step).collect();
+        let fits = steps.iter().all(|s| matches!(s.nature, Nature::Plain | Nature::Setting));
+        let prepared = Prepared {
+            path: set.at.file.to_string(),
+            in_transaction: set.run_in_transaction && fits,
+            sets_session: steps.iter().any(|s| matches!(s.nature, Nature::Setting | Nature::Alone)),
+            steps,
+        };
+        let conf =
+            Conf { in_transaction: (!set.run_in_transaction).then_some(false), ..Conf::default() };
+        let script = Script {
+            kind: Kind::Repeatable,
+            description: set.id.clone(),
+            script: set.file.clone(),
+            path: set.name(),
+            text: "".into(),
+            conf,
+        };
+        let job = Job {
+            script: &script,
+            prepared,
+            key: key(set),
+            sha256,
+            around: &MIGRATE,
+            record: Record::Sql(record),
+            begun: Clock::system().now(),
+        };
+        self.run.run(job).await.map(drop)
     }
 }
 
-enum Again {
-    No,
-    Yes,
-    /// The row is given the checksum: it has none, or one of an older Liquibase.
-    Restate,
+/// What our own table calls a set: a name of any length, as one that fits.
+pub(super) fn key(set: &ChangeSet) -> Key {
+    let name = hash_of([set.file.as_str(), set.id.as_str(), set.author.as_str()]);
+    Key { kind: 'L', name }
 }
 
-fn again(set: &ChangeSet, row: &Ran, sum: &str) -> Again {
-    let same = row.md5sum.as_deref() == Some(sum);
-    if set.run_always || (set.run_on_change && !same && is_current(row)) {
-        return Again::Yes;
-    }
-    if same || is_current(row) { Again::No } else { Again::Restate }
-}
-
-/// Whether the row's checksum is one that ours can be compared with.
-fn is_current(row: &Ran) -> bool {
-    row.md5sum.as_deref().is_some_and(|sum| sum.starts_with("9:"))
-}
-
-fn is_changed(set: &ChangeSet, row: &Ran, sum: &str) -> bool {
-    let allowed = || {
-        set.valid_checksums.iter().any(|valid| {
-            let valid = valid.trim();
-            valid == sum || valid.eq_ignore_ascii_case("any") || valid.ends_with(":any")
-        })
-    };
-    is_current(row)
-        && row.md5sum.as_deref() != Some(sum)
-        && !(set.run_on_change || set.run_always)
-        && !allowed()
+fn target(database: &Database) -> Target {
+    Target { engine: database.facts.engine, mariadb: database.facts.mariadb }
 }
 
 fn refusal(asked: &Preconditions, message: Option<&str>, untold: bool) -> String {
@@ -530,69 +439,4 @@ fn refusal(asked: &Preconditions, message: Option<&str>, untold: bool) -> String
         Some(message) => format!("{}: {what}: {message}", asked.at),
         None => format!("{}: {what}", asked.at),
     }
-}
-
-/// The rows to be taken back, the last first. Errors: MIG-016.
-fn last(ran: &[Ran], to: &RollbackTo) -> Result<Vec<Ran>> {
-    let mut rows: Vec<Ran> = ran.to_vec();
-    rows.sort_by_key(|row| std::cmp::Reverse(row.order));
-    match to {
-        RollbackTo::Count(count) => rows.truncate(*count),
-        RollbackTo::Tag(tag) => {
-            let at =
-                rows.iter().position(|row| row.tag.as_deref() == Some(tag)).ok_or_else(|| {
-                    Error::new(Code::MigrationHistory, format!("no change set has the tag `{tag}`"))
-                })?;
-            rows.truncate(at);
-        }
-    }
-    Ok(rows)
-}
-
-/// Runs a set's statements and `record`.
-async fn execute(
-    run: &mut Runner<'_>,
-    set: &ChangeSet,
-    statements: Vec<String>,
-    record: String,
-) -> Result<()> {
-    let facts = run.database.facts.clone();
-    let sha256 = hash_of(statements.iter().map(String::as_str));
-    let step = |text: String| {
-        let (line, column) = (set.line(), 1);
-        let nature = nature(&text, &facts);
-        Step { statement: Statement { text, bytes: 0..0, line, column, copy: None }, nature }
-    };
-    let steps: Vec<Step> = statements.into_iter().map(step).collect();
-    let fits = steps.iter().all(|s| matches!(s.nature, Nature::Plain | Nature::Setting));
-    let prepared = Prepared {
-        path: set.at.file.to_string(),
-        in_transaction: set.run_in_transaction && fits,
-        sets_session: steps.iter().any(|s| matches!(s.nature, Nature::Setting | Nature::Alone)),
-        steps,
-    };
-    let conf =
-        Conf { in_transaction: (!set.run_in_transaction).then_some(false), ..Conf::default() };
-    let script = Script {
-        kind: Kind::Repeatable,
-        description: set.id.clone(),
-        script: set.file.clone(),
-        path: set.name(),
-        text: "".into(),
-        conf,
-    };
-    // A name of any length, as one that fits the table.
-    let name = hash_of([set.file.as_str(), set.id.as_str(), set.author.as_str()]);
-    let key = Key { kind: 'L', name };
-    let begun = Clock::system().now();
-    let job = Job {
-        script: &script,
-        prepared,
-        key,
-        sha256,
-        around: &MIGRATE,
-        record: Record::Sql(record),
-        begun,
-    };
-    run.run(job).await.map(drop)
 }

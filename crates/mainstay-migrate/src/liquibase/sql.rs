@@ -309,10 +309,10 @@ fn sql_check(rest: &str, at: &Location) -> Result<Condition> {
 
 /// Replaces the properties in a change set of formatted SQL.
 pub(super) fn expand(set: &mut ChangeSet, replace: &dyn Fn(&str) -> String) {
-    let all = [&mut set.id, &mut set.author, &mut set.file];
-    for text in all {
+    for text in [&mut set.id, &mut set.author] {
         *text = replace(text);
     }
+    set.file = super::path::normal(&replace(&set.file));
     for text in [&mut set.contexts, &mut set.labels, &mut set.dbms].into_iter().flatten() {
         *text = replace(text);
     }

@@ -1,20 +1,18 @@
-//! Liquibase's own history, `databasechangelog`, made and kept as Liquibase does; and its lock's row,
-//! which is respected and held so that it ends with its holder.
+//! Liquibase's own history, `databasechangelog`, made and kept as Liquibase does; and its lock's table.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
+use mainstay_core::Result;
 use mainstay_core::clock::Clock;
-use mainstay_core::{Code, Error, Result};
-use mainstay_db::{Engine, Session};
+use mainstay_db::Engine;
 
 use super::model::ChangeSet;
+use super::path::normal;
 use super::{checksum, history};
 use crate::database::{Database, Facts};
 
 /// The version that rows say they were written by: the one whose rules these are.
 const LIQUIBASE: &str = "4.28.0";
-const POLL: Duration = Duration::from_millis(500);
 
 /// The history's table. Only PostgreSQL folds an unquoted name to lower case.
 pub(crate) fn table_name(engine: Engine) -> &'static str {
@@ -24,11 +22,17 @@ pub(crate) fn table_name(engine: Engine) -> &'static str {
     }
 }
 
-fn lock_table(facts: &Facts) -> String {
-    facts.qualified(match facts.engine {
+/// The lock's table.
+pub(crate) fn lock_table_name(engine: Engine) -> &'static str {
+    match engine {
         Engine::Postgres => "databasechangeloglock",
         Engine::MySql | Engine::Sqlite => "DATABASECHANGELOGLOCK",
-    })
+    }
+}
+
+/// With its schema.
+pub(crate) fn lock_table(facts: &Facts) -> String {
+    facts.qualified(lock_table_name(facts.engine))
 }
 
 /// A change set that was run.
@@ -39,22 +43,32 @@ pub(crate) struct Ran {
     pub(crate) md5sum: Option<String>,
     pub(crate) tag: Option<String>,
     pub(crate) on: String,
+    /// As the row has it.
     pub(crate) file: String,
     pub(crate) id: String,
     pub(crate) author: String,
+    pub(crate) description: String,
 }
 
-/// Who a row is of: file, id and author.
+/// Who a row is of: file in its one form, id and author.
 pub(crate) type Who = (String, String, String);
+
+/// The rows by who they are of; of several the last.
+pub(crate) type Rows = HashMap<Who, Ran>;
 
 impl Ran {
     pub(crate) fn who(&self) -> Who {
-        (self.file.clone(), self.id.clone(), self.author.clone())
+        (normal(&self.file), self.id.clone(), self.author.clone())
+    }
+
+    /// As Liquibase prints it.
+    pub(crate) fn name(&self) -> String {
+        format!("{}::{}::{}", self.file, self.id, self.author)
     }
 }
 
 pub(crate) fn who(set: &ChangeSet) -> Who {
-    (set.file.clone(), set.id.clone(), set.author.clone())
+    (normal(&set.file), set.id.clone(), set.author.clone())
 }
 
 /// Makes both tables, unless they are there.
@@ -92,7 +106,8 @@ pub(crate) async fn create(database: &mut Database) -> Result<()> {
     database.run(&sql).await.map(drop)
 }
 
-/// All rows, by their order.
+/// All rows in the order in which they ran: the time first, since a Liquibase that was given an empty
+/// history, or one put together of several, counts from one again.
 pub(crate) async fn read(database: &mut Database) -> Result<Vec<Ran>> {
     let facts = &database.facts;
     if !database.has_table(table_name(facts.engine)).await? {
@@ -104,8 +119,8 @@ pub(crate) async fn read(database: &mut Database) -> Result<Vec<Ran>> {
         Engine::Sqlite => "substr(DATEEXECUTED, 1, 19)",
     };
     let sql = format!(
-        "SELECT ORDEREXECUTED, EXECTYPE, MD5SUM, TAG, {text}, FILENAME, ID, AUTHOR FROM {} \
-         ORDER BY ORDEREXECUTED, DATEEXECUTED",
+        "SELECT ORDEREXECUTED, EXECTYPE, MD5SUM, TAG, {text}, FILENAME, ID, AUTHOR, DESCRIPTION \
+         FROM {} ORDER BY DATEEXECUTED, ORDEREXECUTED",
         database.facts.history()
     );
     let rows = database.rows(&sql).await?;
@@ -120,13 +135,18 @@ pub(crate) async fn read(database: &mut Database) -> Result<Vec<Ran>> {
                 file: row.at(5)?,
                 id: row.at(6)?,
                 author: row.at(7)?,
+                description: row.at::<Option<String>>(8)?.unwrap_or_default(),
             })
         })
         .collect()
 }
 
-/// By who they are of; of several the last.
-pub(crate) fn index(rows: &[Ran]) -> HashMap<Who, Ran> {
+/// The highest number that a row has.
+pub(crate) fn last_order(rows: &[Ran]) -> i32 {
+    rows.iter().map(|row| row.order).max().unwrap_or(0)
+}
+
+pub(crate) fn index(rows: &[Ran]) -> Rows {
     rows.iter().map(|row| (row.who(), row.clone())).collect()
 }
 
@@ -161,11 +181,12 @@ fn now(engine: Engine) -> &'static str {
     }
 }
 
-/// The statement that writes down that `set` ran.
+/// The statement that writes down that `set` ran: into the row that it has, if it has one.
 pub(crate) fn record_sql(
     facts: &Facts,
     set: &ChangeSet,
     dbms: &str,
+    before: Option<&Ran>,
     how: How,
     order: i32,
     deployment: &str,
@@ -173,94 +194,59 @@ pub(crate) fn record_sql(
     let text = |text: &str| facts.literal(text);
     let optional = |value: Option<String>| value.map_or("NULL".to_owned(), |v| text(&v));
     let (table, now, sum) = (facts.history(), now(facts.engine), text(&checksum::set(set, dbms)));
-    if how == How::Reran {
+    let (how, deployment) = (how.as_str(), text(deployment));
+    if let Some(row) = before {
         return format!(
             "UPDATE {table} SET DATEEXECUTED = {now}, ORDEREXECUTED = {order}, MD5SUM = {sum}, \
-             EXECTYPE = 'RERAN', DEPLOYMENT_ID = {} WHERE ID = {} AND AUTHOR = {} AND FILENAME = {}",
-            text(deployment),
-            text(&set.id),
-            text(&set.author),
-            text(&set.file)
+             EXECTYPE = '{how}', DEPLOYMENT_ID = {deployment} WHERE {}",
+            row_is(facts, row)
         );
     }
     format!(
         "INSERT INTO {table} (ID, AUTHOR, FILENAME, DATEEXECUTED, ORDEREXECUTED, MD5SUM, \
          DESCRIPTION, COMMENTS, EXECTYPE, CONTEXTS, LABELS, LIQUIBASE, DEPLOYMENT_ID, TAG) \
-         VALUES ({}, {}, {}, {now}, {order}, {sum}, {}, {}, '{}', {}, {}, '{LIQUIBASE}', {}, {})",
+         VALUES ({}, {}, {}, {now}, {order}, {sum}, {}, {}, '{how}', {}, {}, '{LIQUIBASE}', \
+         {deployment}, {})",
         text(&set.id),
         text(&set.author),
         text(&set.file),
         text(&history::description(set)),
         text(&history::comments(set)),
-        how.as_str(),
         optional(history::contexts(set)),
         optional(history::labels(set)),
-        text(deployment),
         optional(set.tag().map(str::to_owned)),
+    )
+}
+
+fn row_is(facts: &Facts, row: &Ran) -> String {
+    format!(
+        "ID = {} AND AUTHOR = {} AND FILENAME = {}",
+        facts.literal(&row.id),
+        facts.literal(&row.author),
+        facts.literal(&row.file)
     )
 }
 
 /// The statement that forgets a row.
 pub(crate) fn remove_sql(facts: &Facts, row: &Ran) -> String {
-    format!(
-        "DELETE FROM {} WHERE ID = {} AND AUTHOR = {} AND FILENAME = {}",
-        facts.history(),
-        facts.literal(&row.id),
-        facts.literal(&row.author),
-        facts.literal(&row.file)
-    )
+    format!("DELETE FROM {} WHERE {}", facts.history(), row_is(facts, row))
 }
 
 /// The statement that gives a row this checksum.
 pub(crate) fn restate_sql(facts: &Facts, row: &Ran, sum: &str) -> String {
-    format!(
-        "UPDATE {} SET MD5SUM = {} WHERE ID = {} AND AUTHOR = {} AND FILENAME = {}",
-        facts.history(),
-        facts.literal(sum),
-        facts.literal(&row.id),
-        facts.literal(&row.author),
-        facts.literal(&row.file)
-    )
+    let (table, sum) = (facts.history(), facts.literal(sum));
+    format!("UPDATE {table} SET MD5SUM = {sum} WHERE {}", row_is(facts, row))
 }
 
-/// Keeps Liquibase out: the lock's row is locked by a transaction of a session of its own, which ends
-/// with this process, where Liquibase's mark would stay. SQLite has one writer as it is.
-///
-/// Errors: MIG-007 where Liquibase's mark is set.
-pub(crate) async fn hold(database: &mut Database, wait: Duration) -> Result<Option<Session>> {
-    let clock = Clock::system();
-    let until = clock.now() + wait;
-    let lock = lock_table(&database.facts);
-    let sql = format!("SELECT LOCKED, LOCKEDBY FROM {lock} WHERE ID = 1");
-    let server = database.facts.engine != Engine::Sqlite;
-    let mut session = if server { Some(database.session.another().await?) } else { None };
-    loop {
-        let rows = match &mut session {
-            Some(session) => {
-                session.run("BEGIN").await?;
-                session.rows(&format!("{sql} FOR UPDATE"), Vec::new()).await?
-            }
-            None => database.rows(&sql).await?,
-        };
-        let (locked, by) = match rows.first() {
-            Some(row) => (row.at::<Option<bool>>(0)?, row.at::<Option<String>>(1)?),
-            None => (None, None),
-        };
-        if !locked.unwrap_or(false) {
-            if let Some(session) = &session {
-                session.keep_for("keeping Liquibase out");
-            }
-            return Ok(session);
-        }
-        if let Some(session) = &mut session {
-            session.run("ROLLBACK").await?;
-        }
-        if clock.now() >= until {
-            let by = by.unwrap_or_else(|| "a Liquibase".to_owned());
-            return Err(Error::new(Code::MigrationLock, format!("{lock} says that {by} migrates"))
-                .why("Liquibase's mark stays when its process is killed")
-                .fix("if nobody does any more, run liquibase release-locks"));
-        }
-        clock.sleep(POLL).await;
-    }
+/// The statement that gives a row this tag.
+pub(crate) fn tag_sql(facts: &Facts, row: &Ran, tag: &str) -> String {
+    let (table, tag) = (facts.history(), facts.literal(tag));
+    let (is, order) = (row_is(facts, row), row.order);
+    format!("UPDATE {table} SET TAG = {tag} WHERE {is} AND ORDEREXECUTED = {order}")
+}
+
+/// The statement that takes Liquibase's mark away.
+pub(crate) fn release_sql(facts: &Facts) -> String {
+    let table = lock_table(facts);
+    format!("UPDATE {table} SET LOCKED = FALSE, LOCKGRANTED = NULL, LOCKEDBY = NULL WHERE ID = 1")
 }

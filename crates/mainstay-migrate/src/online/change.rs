@@ -276,11 +276,20 @@ impl Kind {
 /// What stands beside the thing called `name` until it takes its name.
 pub(crate) fn beside(name: &str) -> String {
     // PostgreSQL's names have 63 bytes.
-    let mut end = name.len().min(58);
+    format!("{}__new", fitting(name, 58))
+}
+
+/// `name` in at most so many bytes. What is cut ends with a hash, or two names might become one.
+pub(crate) fn fitting(name: &str, bytes_max: usize) -> String {
+    if name.len() <= bytes_max {
+        return name.to_owned();
+    }
+    let hash = crate::checksum::strong(name);
+    let mut end = bytes_max.saturating_sub(9);
     while !name.is_char_boundary(end) {
         end -= 1;
     }
-    format!("{}__new", &name[..end])
+    format!("{}_{}", &name[..end], hash.get(..8).unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -298,6 +307,14 @@ mod tests {
         let change = Change::parse("c.toml", text).unwrap();
         assert_eq!(change.kind.new_columns(), ["a"]);
         assert_eq!(change.kind.old_column(), Some("name"));
+    }
+
+    #[test]
+    fn names_that_are_cut_stay_apart() {
+        let long = |end: &str| format!("{}{end}", "ü".repeat(40));
+        let (a, b) = (beside(&long("a")), beside(&long("b")));
+        assert!(a != b && a.len() <= 63 && b.len() <= 63, "{a} {b}");
+        assert_eq!(beside("total"), "total__new");
     }
 
     #[test]

@@ -135,6 +135,8 @@ impl Online {
             _ => {
                 let ground = look::ground(&mut database, &change.table).await?;
                 look::check(&mut database, change, &ground).await?;
+                let made = make::make(&database.facts, &ground, change)?;
+                look::free(&mut database, &ground, &made.makes).await?;
                 ground
             }
         };
@@ -148,8 +150,9 @@ impl Online {
     ///
     /// Cancel safe: dropped, it goes on at the next call.
     ///
-    /// Errors: MIG-017 (it can't be made), MIG-018 (it is being taken back), MIG-019 (rows stand in the
-    /// way), LOCK-002 (another process works on it), LOCK-003, CFG-003, and those of a statement.
+    /// Errors: MIG-017 (it can't be made), MIG-018 (it is being taken back, or another change of its
+    /// table is not done), MIG-019 (rows stand in the way), LOCK-002 (another process works on it),
+    /// LOCK-003, CFG-003, and those of a statement.
     pub async fn start(&self, change: &Change) -> Result<()> {
         let lock = self.lock(&change.name).await?;
         let mut database = open(&self.db, &self.options).await?;
@@ -164,15 +167,7 @@ impl Online {
                 }
                 saved
             }
-            None => {
-                let ground = look::ground(&mut database, &change.table).await?;
-                look::check(&mut database, change, &ground).await?;
-                make::make(&database.facts, &ground, change)?;
-                let saved = Saved::new(&change.name, &change.text, ground, now());
-                let sql = saved.insert_sql(&database.facts)?;
-                database.run(&sql).await?;
-                saved
-            }
+            None => begin(&mut database, change).await?,
         };
         match saved.phase {
             Phase::Expand => {}
@@ -331,6 +326,28 @@ impl Online {
     fn runner(&self, database: Database, lock: AdvisoryLock, saved: Saved) -> Runner<'_> {
         Runner { database, lock, saved, options: &self.options, tell: &self.tell }
     }
+}
+
+/// Looks whether a change can be made, and writes down that it begins.
+///
+/// Errors: MIG-017, MIG-018 where another one of the same table is not done.
+async fn begin(database: &mut Database, change: &Change) -> Result<Saved> {
+    let ground = look::ground(database, &change.table).await?;
+    let engine = database.facts.engine;
+    let others = state::all(database).await?;
+    let of_table = |other: &&Saved| expr::same(engine, &other.ground.table, &ground.table);
+    if let Some(other) = others.iter().filter(of_table).find(|other| other.phase != Phase::Done) {
+        // Each keeps what the table was before it, and would undo or miss what the other does.
+        let why = format!("until it is done, no other one of {} begins", ground.table);
+        return Err(order(other, &why).fix("end that change first, or take it back"));
+    }
+    look::check(database, change, &ground).await?;
+    let made = make::make(&database.facts, &ground, change)?;
+    look::free(database, &ground, &made.makes).await?;
+    let saved = Saved::new(&change.name, &change.text, ground, now());
+    let sql = saved.insert_sql(&database.facts)?;
+    database.run(&sql).await?;
+    Ok(saved)
 }
 
 /// Writes down that a phase is over, and lets go of the lock.

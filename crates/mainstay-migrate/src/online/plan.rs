@@ -110,6 +110,14 @@ pub(crate) struct Fill {
     pub(crate) what: String,
 }
 
+/// A name that the expand phase gives: it must be free, since what is taken back goes by its name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Makes {
+    Index(String),
+    /// Of the table.
+    Constraint(String),
+}
+
 /// All of a change.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Made {
@@ -119,6 +127,7 @@ pub(crate) struct Made {
     pub(crate) abort: Vec<Work>,
     /// What the contract phase drops.
     pub(crate) drops: Vec<String>,
+    pub(crate) makes: Vec<Makes>,
     pub(crate) notes: Vec<String>,
 }
 

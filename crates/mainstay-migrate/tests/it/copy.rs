@@ -19,6 +19,7 @@ on_every_engine!(
     a_row_that_the_target_refuses_is_named,
     what_refers_comes_after_what_it_refers_to,
     a_circle_is_copied_too,
+    rows_that_refer_to_none_are_found,
     tables_without_a_key_go_at_once,
     what_the_target_changes_is_found,
 );
@@ -75,6 +76,7 @@ async fn tables_and_columns_are_matched_by_name(here: Here) {
     )
     .await;
     here.run("CREATE TABLE flyway_schema_history (x INT)").await;
+    from.run("CREATE TABLE mainstay_change (x INT)").await;
     let copied = Copy::new(&from.db, &here.db).batch(10).run().await.unwrap();
     assert_eq!((copied.tables.len(), copied.tables[0].rows), (1, 25));
     let sum = copied.tables[0].checksum.clone();
@@ -217,6 +219,21 @@ async fn a_circle_is_copied_too(here: Here) {
     from.end().await;
 }
 
+async fn rows_that_refer_to_none_are_found(here: Here) {
+    let from = sqlite("CREATE TABLE nodes (id BIGINT NOT NULL PRIMARY KEY, next_id BIGINT)").await;
+    from.run("INSERT INTO nodes VALUES (1, 2), (2, 77), (3, NULL)").await;
+    here.run(
+        "CREATE TABLE nodes (id BIGINT NOT NULL PRIMARY KEY, next_id BIGINT, \
+         CONSTRAINT to_next FOREIGN KEY (next_id) REFERENCES nodes (id))",
+    )
+    .await;
+    let report = refused(Copy::new(&from.db, &here.db).run().await, Code::CopyDiffers);
+    assert!(report.contains("nodes refer to rows that are not there"), "{report}");
+    let named = report.contains("to_next") || here.db.engine() == mainstay_db::Engine::Sqlite;
+    assert!(named, "{report}");
+    from.end().await;
+}
+
 async fn tables_without_a_key_go_at_once(here: Here) {
     let from = Other::new(
         Engine::Postgres,
@@ -325,6 +342,13 @@ async fn everything_that_sqlite_holds_goes_to_postgres_and_on_and_back() {
     assert_eq!(texts(&postgres.db, sql).await, [vec![Some("42".to_owned())]]);
     postgres.run("DELETE FROM things WHERE id = 42").await;
 
+    postgres_to_mariadb_and_back(&postgres).await;
+    for other in [first, postgres] {
+        other.end().await;
+    }
+}
+
+async fn postgres_to_mariadb_and_back(postgres: &Other) {
     let mariadb = Other::new(Engine::MariaDb, EVERYTHING_MARIADB).await;
     let copied = Copy::new(&postgres.db, &mariadb.db).batch(2).table("things").run().await.unwrap();
     assert_eq!(copied.tables[0].rows, 5);
@@ -347,9 +371,16 @@ async fn everything_that_sqlite_holds_goes_to_postgres_and_on_and_back() {
     let expected = ["9223372036854775807", "integer", "12345678901234.5678", "00FF5C", "1"];
     let shown: Vec<_> = shown[0].iter().map(|cell| cell.as_deref().unwrap()).collect();
     assert_eq!(shown, expected);
-    for other in [first, postgres, mariadb, other_postgres, back] {
+    for other in [mariadb, other_postgres, back] {
         other.end().await;
     }
+}
+
+/// Bit for bit.
+async fn reals(db: &Db) -> Vec<u64> {
+    let sql = "SELECT v FROM t WHERE typeof(v) = 'real' ORDER BY k, n";
+    let rows = db.session().await.unwrap().rows(sql, Vec::new()).await.unwrap();
+    rows.iter().map(|row| row.at::<f64>(0).unwrap().to_bits()).collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -358,13 +389,17 @@ async fn sqlite_to_sqlite_keeps_what_is_stored_whatever_the_column_says() {
     let from = sqlite(schema).await;
     from.run(
         "INSERT INTO t VALUES ('a', 1, 1), ('a', 2, 1.0), ('a', 3, '1'), ('b', 1, x'31'), \
-         ('b', 2, 9e999), ('it''s', 1, 'nul' || char(0) || 'in it'), ('z', 'text', 0.1)",
+         ('b', 2, 9e999), ('it''s', 1, 'nul' || char(0) || 'in it'), ('z', 'text', 0.1), \
+         ('y', 1, 0.1 + 0.2), ('y', 2, 1.7976931348623157e308), ('y', 3, 5e-324), ('y', 0.1 + 0.2, -1e-7)",
     )
     .await;
     let to = sqlite(schema).await;
-    assert_eq!(Copy::new(&from.db, &to.db).batch(2).run().await.unwrap().tables[0].rows, 7);
+    assert_eq!(Copy::new(&from.db, &to.db).batch(2).run().await.unwrap().tables[0].rows, 11);
     let all = "SELECT k, typeof(n), typeof(v), quote(v) FROM t ORDER BY k, n";
     assert_eq!(texts(&from.db, all).await, texts(&to.db, all).await);
+    let (left, right) = (reals(&from.db).await, reals(&to.db).await);
+    assert!(left.len() >= 6, "{left:?}");
+    assert_eq!(left, right);
     from.end().await;
     to.end().await;
 }
@@ -389,6 +424,81 @@ async fn keys_of_every_kind_are_gone_through_on_mariadb() {
     let report = refused(Copy::new(&from.db, &narrow.db).run().await, Code::CopyRow);
     assert!(report.contains("t.b of") && report.contains("does not fit bigint"), "{report}");
     for other in [from, to, narrow] {
+        other.end().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_enum_of_mariadbs_is_gone_through_in_its_own_order() {
+    let schema = "CREATE TABLE t (e ENUM('z', 'b', 'a') NOT NULL, s SET('y', 'x') NOT NULL, n INT, \
+                  PRIMARY KEY (e, s))";
+    let from = Other::new(Engine::MariaDb, schema).await;
+    from.run(
+        "INSERT INTO t VALUES ('a', 'x', 1), ('a', 'x,y', 2), ('z', '', 3), ('b', 'y', 4), \
+         ('z', 'y', 5), ('b', 'x', 6)",
+    )
+    .await;
+    let to = Other::new(Engine::MariaDb, schema).await;
+    assert_eq!(Copy::new(&from.db, &to.db).batch(1).run().await.unwrap().tables[0].rows, 6);
+    let all = "SELECT CONCAT(e, ' ', s, ' ', n) FROM t ORDER BY n";
+    assert_eq!(texts(&from.db, all).await, texts(&to.db, all).await);
+    for other in [from, to] {
+        other.end().await;
+    }
+}
+
+/// Of more than half a packet, MariaDB's HEX() is NULL.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn long_bytes_of_mariadbs_do_not_become_null() {
+    let schema = "CREATE TABLE t (id INT NOT NULL PRIMARY KEY, b LONGBLOB, p POINT)";
+    let from = Other::new(Engine::MariaDb, schema).await;
+    from.run("INSERT INTO t VALUES (1, REPEAT('x', 8500000), POINT(1, 2)), (2, '', NULL)").await;
+    let to = Other::new(
+        Engine::Postgres,
+        "CREATE TABLE t (id INT NOT NULL PRIMARY KEY, b BYTEA, p BYTEA)",
+    )
+    .await;
+    assert_eq!(Copy::new(&from.db, &to.db).run().await.unwrap().tables[0].rows, 2);
+    let long = "SELECT octet_length(b)::text, octet_length(p)::text FROM t WHERE id = 1";
+    let lengths = ["8500000", "25"].map(|length| Some(length.to_owned()));
+    assert_eq!(texts(&to.db, long).await, [lengths.to_vec()]);
+    for other in [from, to] {
+        other.end().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_float_that_would_lose_digits_is_refused() {
+    let from = sqlite("CREATE TABLE t (id INTEGER PRIMARY KEY, r REAL)").await;
+    from.run("INSERT INTO t VALUES (1, 0.5), (2, 1e300)").await;
+    let to = Other::new(Engine::Postgres, "CREATE TABLE t (id BIGINT PRIMARY KEY, r REAL)").await;
+    let report = refused(Copy::new(&from.db, &to.db).run().await, Code::CopyRow);
+    assert!(report.contains("t.r of id = 2"), "{report}");
+    from.run("UPDATE t SET r = 0.1 WHERE id = 2").await;
+    refused(Copy::new(&from.db, &to.db).run().await, Code::CopyRow);
+    from.run("UPDATE t SET r = 0.25 WHERE id = 2").await;
+    assert_eq!(Copy::new(&from.db, &to.db).run().await.unwrap().tables[0].rows, 2);
+    for other in [from, to] {
+        other.end().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sequence_that_only_the_default_names_goes_on_too() {
+    let from =
+        sqlite("CREATE TABLE a (id INTEGER PRIMARY KEY); CREATE TABLE b (id INTEGER PRIMARY KEY)")
+            .await;
+    from.run("INSERT INTO a VALUES (40); INSERT INTO b VALUES (7)").await;
+    let to = Other::new(
+        Engine::Postgres,
+        "CREATE SEQUENCE ids; CREATE TABLE a (id BIGINT PRIMARY KEY DEFAULT nextval('ids')); \
+         CREATE TABLE b (id BIGINT PRIMARY KEY DEFAULT nextval('ids'))",
+    )
+    .await;
+    Copy::new(&from.db, &to.db).run().await.unwrap();
+    let next = texts(&to.db, "SELECT nextval('ids')::text").await;
+    assert_eq!(next, [vec![Some("41".to_owned())]]);
+    for other in [from, to] {
         other.end().await;
     }
 }

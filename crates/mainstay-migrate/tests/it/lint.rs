@@ -2,6 +2,7 @@
 
 use mainstay_core::Code;
 use mainstay_db::Engine;
+use mainstay_migrate::Migrations;
 use mainstay_migrate::lint::{LintOptions, Linted};
 
 use crate::support::{Here, on_every_engine};
@@ -9,6 +10,7 @@ use crate::support::{Here, on_every_engine};
 on_every_engine!(
     a_large_table_is_told_from_a_small_one,
     what_the_catalogue_has_is_known,
+    an_index_of_another_order_is_another,
     an_allowance_needs_a_reason_and_something_to_allow,
 );
 
@@ -82,6 +84,34 @@ async fn what_the_catalogue_has_is_known(here: Here) {
         let narrow = codes(&here, "ALTER TABLE large ALTER COLUMN b TYPE VARCHAR(10)").await;
         assert!(narrow.contains(&Code::LintTypeChange), "{narrow:?}");
     }
+}
+
+async fn an_index_of_another_order_is_another(here: Here) {
+    tables(&here).await;
+    here.run("CREATE INDEX small_a ON small (a DESC)").await;
+    let codes_of = codes(&here, "CREATE INDEX other ON small (a)").await;
+    assert!(!codes_of.contains(&Code::LintDuplicateIndex), "{codes_of:?}");
+    // The table of an index is known though nothing names it.
+    if here.db.engine() == Engine::Postgres {
+        let code = Code::LintIndexDropNotConcurrent;
+        assert!(codes(&here, "DROP INDEX large_a").await.contains(&code));
+        assert!(!codes(&here, "DROP INDEX small_a").await.contains(&code));
+        // A check proves what it says, and not of what it computes.
+        here.run("ALTER TABLE large ADD CONSTRAINT c CHECK (coalesce(b, '') IS NOT NULL)").await;
+        let set = "ALTER TABLE large ALTER COLUMN b SET NOT NULL";
+        assert!(codes(&here, set).await.contains(&Code::LintSetNotNull));
+    }
+}
+
+#[test]
+fn without_a_database_a_table_is_new_in_its_own_file() {
+    let migrations = Migrations::new()
+        .text("V1__t.sql", "CREATE TABLE t (id bigint PRIMARY KEY); CREATE INDEX a ON t (id);")
+        .text("V2__i.sql", "CREATE INDEX i ON t (id);");
+    let linted = migrations.lint(Engine::Postgres, [], OPTIONS).unwrap();
+    let of = |n: usize| linted[n].findings.iter().map(|f| f.code).collect::<Vec<_>>();
+    assert_eq!(of(0), []);
+    assert_eq!(of(1), [Code::LintIndexNotConcurrent]);
 }
 
 async fn an_allowance_needs_a_reason_and_something_to_allow(here: Here) {

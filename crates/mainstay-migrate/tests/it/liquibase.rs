@@ -18,6 +18,12 @@ on_every_engine!(
     what_ran_can_be_taken_back,
     a_failure_is_gone_on_from,
     the_mark_of_a_liquibase_is_respected,
+    a_file_has_one_name_however_the_history_writes_it,
+    a_row_is_kept_and_a_checksum_of_old_is_told,
+    what_is_not_meant_is_not_compared,
+    what_cannot_be_done_is_met_before_anything_runs,
+    keys_and_indexes_are_found_by_their_columns,
+    the_history_is_put_right_by_hand,
 );
 
 const ROOT: &str = "
@@ -233,11 +239,187 @@ async fn what_ran_can_be_taken_back(here: Here) {
         back.unwrap();
     }
     assert!(!here.exists("city").await && here.exists("person").await);
-    assert_eq!(history(&here.db).await.len(), 4);
+    // The set that does nothing but set the tag goes too.
+    assert_eq!(history(&here.db).await.len(), 3);
     let none = changelog.rollback(RollbackTo::Tag("v9".to_owned())).await;
     refused(none, Code::MigrationHistory);
     changelog.update().await.unwrap();
     assert!(here.exists("city").await);
+    // Rows of other files stay; of one that is marked as run only the row goes.
+    let table = table(&here.db);
+    here.run(&format!(
+        "INSERT INTO {table} (ID, AUTHOR, FILENAME, DATEEXECUTED, ORDEREXECUTED, EXECTYPE) \
+         VALUES ('1', 'x', 'other.xml', '2199-01-01 00:00:00', 1, 'EXECUTED')"
+    ))
+    .await;
+    here.run(&format!("UPDATE {table} SET EXECTYPE = 'MARK_RAN' WHERE AUTHOR = 'bob'")).await;
+    changelog.rollback(RollbackTo::Tag("V1".to_owned())).await.unwrap();
+    assert!(here.exists("city").await);
+    let left: Vec<_> = history(&here.db).await;
+    assert_eq!(left.len(), 4);
+    assert!(left.iter().any(|row| row.contains("other.xml")), "{left:?}");
+}
+
+fn table(db: &Db) -> &'static str {
+    if db.engine() == Sql::Postgres { "databasechangelog" } else { "DATABASECHANGELOG" }
+}
+
+/// A changelog of change sets, each with its attributes and its SQL.
+fn sets(all: &[(&str, &str, &str)]) -> String {
+    let set = |(id, attributes, sql): &(&str, &str, &str)| {
+        format!("<changeSet id='{id}' author='a' {attributes}>{sql}</changeSet>")
+    };
+    format!("<databaseChangeLog>{}</databaseChangeLog>", all.iter().map(set).collect::<String>())
+}
+
+fn root(here: &Here, folder: &Path) -> Changelog {
+    Changelog::new(&here.db, "root.xml").search_path(folder)
+}
+
+async fn a_file_has_one_name_however_the_history_writes_it(here: Here) {
+    let folder = tempfile::tempdir().unwrap();
+    let first = ("1", "", "<sql>create table t (id int)</sql><rollback>drop table t</rollback>");
+    let again = ("2", "runAlways='true'", "<sql>insert into t values (2)</sql><rollback/>");
+    write(folder.path(), "root.xml", &sets(&[first, again]));
+    root(&here, folder.path()).update().await.unwrap();
+    let table = table(&here.db);
+    // As a Liquibase of old wrote it, with its class path.
+    here.run(&format!("UPDATE {table} SET FILENAME = 'classpath:/root.xml'")).await;
+    let asked = "<preConditions><changeSetExecuted id='1' author='a' changeLogFile='./root.xml'/>\
+                 </preConditions><sql>insert into t values (3)</sql><rollback/>";
+    write(folder.path(), "root.xml", &sets(&[first, again, ("3", "", asked)]));
+    let done = root(&here, folder.path()).update().await.unwrap();
+    assert_eq!(done.ran, ["root.xml::2::a", "root.xml::3::a"]);
+    let rows = history(&here.db).await;
+    assert_eq!(rows.len(), 3, "{rows:?}");
+    assert!(rows.iter().any(|r| r.contains("2|a|classpath:/root.xml|RERAN")), "{rows:?}");
+    root(&here, folder.path()).rollback(RollbackTo::Count(9)).await.unwrap();
+    assert_eq!(history(&here.db).await.len(), 0);
+    assert!(!here.exists("t").await);
+}
+
+async fn a_row_is_kept_and_a_checksum_of_old_is_told(here: Here) {
+    let folder = tempfile::tempdir().unwrap();
+    let passed = "<preConditions onFail='MARK_RAN'><tableExists tableName='gone'/></preConditions>\
+                  <sql>select 1</sql>";
+    let text = sets(&[
+        ("1", "", "<sql>create table t (id int)</sql>"),
+        ("2", "runOnChange='true'", "<sql>insert into t values (2)</sql>"),
+        ("3", "runOnChange='true'", passed),
+    ]);
+    write(folder.path(), "root.xml", &text);
+    root(&here, folder.path()).update().await.unwrap();
+    let sums =
+        format!("UPDATE {} SET MD5SUM = '8:0123456789abcdef0123456789abcdef'", table(&here.db));
+    here.run(&sums).await;
+    let pending = |all: Vec<mainstay_migrate::ChangeSetStatus>| -> Vec<String> {
+        all.into_iter().filter(|set| set.pending).map(|set| set.name).collect()
+    };
+    let status = pending(root(&here, folder.path()).status().await.unwrap());
+    assert_eq!(status, ["root.xml::2::a", "root.xml::3::a"]);
+    let notes = std::sync::Arc::new(std::sync::Mutex::new(String::new()));
+    let kept = std::sync::Arc::clone(&notes);
+    let told = move |told: mainstay_migrate::Told<'_>| {
+        if let mainstay_migrate::Told::Note(text) = told {
+            *kept.lock().unwrap() += text;
+        }
+    };
+    let done = root(&here, folder.path()).on(told).update().await.unwrap();
+    assert_eq!((done.ran.len(), done.marked_ran.len()), (1, 1), "{done:?}");
+    assert!(notes.lock().unwrap().contains("root.xml::1::a: its checksum 8:0123"), "{notes:?}");
+    let rows = history(&here.db).await;
+    assert_eq!(rows.len(), 3, "{rows:?}");
+    assert!(rows[2].contains("3|a|root.xml|MARK_RAN|9:"), "{rows:?}");
+    let status = pending(root(&here, folder.path()).status().await.unwrap());
+    assert_eq!(status, [""; 0]);
+}
+
+async fn what_is_not_meant_is_not_compared(here: Here) {
+    let folder = tempfile::tempdir().unwrap();
+    let text = |table: &str| {
+        let sql = format!("<sql>create table {table} (id int)</sql>");
+        sets(&[("1", "context='test'", sql.as_str())])
+    };
+    write(folder.path(), "root.xml", &text("t"));
+    root(&here, folder.path()).contexts(["test"]).update().await.unwrap();
+    write(folder.path(), "root.xml", &text("u"));
+    root(&here, folder.path()).contexts(["prod"]).validate().await.unwrap();
+    let meant = root(&here, folder.path()).contexts(["test"]).validate().await;
+    refused(meant, Code::MigrationChanged);
+}
+
+async fn what_cannot_be_done_is_met_before_anything_runs(here: Here) {
+    let folder = tempfile::tempdir().unwrap();
+    // An index without a name.
+    let impossible = "<createIndex tableName='t'><column name='id'/></createIndex>";
+    let text = |attributes: &str| {
+        sets(&[("1", "", "<sql>create table t (id int)</sql>"), ("2", attributes, impossible)])
+    };
+    write(folder.path(), "root.xml", &text(""));
+    let planned = root(&here, folder.path()).dry_run().await.unwrap();
+    assert!(planned[0].refused.is_none() && planned[1].refused.is_some(), "{planned:?}");
+    refused(root(&here, folder.path()).update().await, Code::MigrationChangelog);
+    assert!(!here.exists("t").await);
+    write(folder.path(), "root.xml", &text("onValidationFail='MARK_RAN'"));
+    let done = root(&here, folder.path()).update().await.unwrap();
+    assert_eq!((done.ran.len(), done.marked_ran.len()), (1, 1), "{done:?}");
+}
+
+async fn keys_and_indexes_are_found_by_their_columns(here: Here) {
+    let folder = tempfile::tempdir().unwrap();
+    here.run("CREATE TABLE k (a int NOT NULL, b int NOT NULL, c int, UNIQUE (a, b))").await;
+    here.run("CREATE INDEX k_c ON k (c, b)").await;
+    let mut expected =
+        vec![("unique", "a,b", true), ("unique", "a", false), ("unique", "b,a", false)];
+    expected.extend([("index", "c, b", true), ("index", "c", false)]);
+    if here.db.engine() == Sql::Postgres {
+        here.run("CREATE INDEX k_lower ON k (abs(c)) INCLUDE (a)").await;
+        expected.extend([("index", "abs(c)", true), ("name", "k_lower", true)]);
+    }
+    for (kind, columns, exists) in expected {
+        let condition = match kind {
+            "unique" => format!("<uniqueConstraintExists tableName='k' columnNames='{columns}'/>"),
+            "index" => format!("<indexExists tableName='k' columnNames='{columns}'/>"),
+            _ => format!("<indexExists indexName='{columns}'/>"),
+        };
+        let body = format!("<preConditions>{condition}</preConditions><sql>select 1</sql>");
+        let id = format!("{kind} {columns}");
+        write(folder.path(), "root.xml", &sets(&[(id.as_str(), "", body.as_str())]));
+        let done = root(&here, folder.path()).update().await;
+        assert_eq!(done.is_ok(), exists, "{condition}: {done:?}");
+    }
+}
+
+async fn the_history_is_put_right_by_hand(here: Here) {
+    let folder = tempfile::tempdir().unwrap();
+    let untagged = root(&here, folder.path()).tag("v0").await;
+    refused(untagged, Code::MigrationHistory);
+    write(folder.path(), "root.xml", &sets(&[("1", "", "<sql>create table t (id int)</sql>")]));
+    let synced = root(&here, folder.path()).changelog_sync().await.unwrap();
+    assert_eq!(synced.ran, ["root.xml::1::a"]);
+    assert_eq!(root(&here, folder.path()).update().await.unwrap().ran, [""; 0]);
+    assert!(!here.exists("t").await);
+    root(&here, folder.path()).tag("v0").await.unwrap();
+    assert!(history(&here.db).await[0].contains("|v0|"));
+    assert!(!root(&here, folder.path()).release_locks().await.unwrap());
+    let lock = match here.db.engine() {
+        Sql::Postgres => "databasechangeloglock",
+        Sql::MySql | Sql::Sqlite => "DATABASECHANGELOGLOCK",
+    };
+    if here.db.engine() == Sql::MySql {
+        // As a Liquibase makes it.
+        here.run(&format!("ALTER TABLE {lock} MODIFY LOCKED BIT(1) NOT NULL")).await;
+        root(&here, folder.path()).update().await.unwrap();
+    }
+    here.run(&format!("UPDATE {lock} SET LOCKED = TRUE, LOCKEDBY = 'elsewhere'")).await;
+    let options = mainstay_migrate::Options {
+        lock_wait: std::time::Duration::from_millis(300),
+        ..Default::default()
+    };
+    let waits = root(&here, folder.path()).options(options).update().await;
+    refused(waits, Code::MigrationLock);
+    assert!(root(&here, folder.path()).release_locks().await.unwrap());
+    root(&here, folder.path()).update().await.unwrap();
 }
 
 async fn a_failure_is_gone_on_from(here: Here) {

@@ -1,6 +1,8 @@
 //! Changes without downtime, end to end: what old and new code write between the phases, what is
 //! refused, and what is left after a kill.
 
+mod safety;
+
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -441,6 +443,7 @@ async fn victim() {
     let online = online(&db);
     match variable("MAINSTAY_TEST_PHASE").as_str() {
         "backfill" => online.backfill(KILLED).await.unwrap(),
+        "contract" => online.contract(KILLED, true).await.unwrap(),
         _ => all(&online).await.unwrap(),
     }
 }

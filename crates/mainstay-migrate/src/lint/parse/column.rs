@@ -1,9 +1,11 @@
 //! Columns and constraints, as CREATE TABLE and ALTER TABLE define them.
 
+use std::ops::Range;
+
 use mainstay_db::Engine;
 use mainstay_db::lex::Token;
 
-use super::tokens::{Cursor, Name, Tok, contains, items, joined};
+use super::tokens::{Cursor, Name, Tok, contains, items, joined, span};
 
 /// What a column holds where nothing is given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,12 +42,21 @@ pub(crate) struct ColumnDef {
     pub(crate) primary_key: bool,
     pub(crate) unique: bool,
     pub(crate) check: bool,
-    pub(crate) references: Option<Name>,
+    pub(crate) references: Option<Reference>,
     /// IDENTITY or AUTO_INCREMENT.
     pub(crate) identity: bool,
     pub(crate) charset: Option<String>,
+    pub(crate) collation: Option<String>,
     /// FIRST or AFTER.
     pub(crate) positioned: bool,
+}
+
+/// What a column refers to.
+#[derive(Clone, Debug)]
+pub(crate) struct Reference {
+    pub(crate) table: Name,
+    /// Where the statement says so, from REFERENCES to the last of what is done ON DELETE and the like.
+    pub(crate) span: Range<usize>,
 }
 
 /// What a constraint demands.
@@ -68,6 +79,10 @@ pub(crate) struct Constraint {
     pub(crate) columns: Vec<Name>,
     pub(crate) using_index: bool,
     pub(crate) not_valid: bool,
+    /// With nothing besides its keys: comparable with others.
+    pub(crate) ordinary: bool,
+    /// Where the statement says so, its name left out.
+    pub(crate) span: Range<usize>,
 }
 
 /// Words that end a type or a default: what follows is said of the column.
@@ -109,6 +124,7 @@ pub(crate) fn column(at: &mut Cursor<'_>, engine: Engine) -> Option<ColumnDef> {
         references: None,
         identity: false,
         charset: None,
+        collation: None,
         positioned: false,
     };
     while at.peek().is_some() {
@@ -152,8 +168,8 @@ fn attribute(at: &mut Cursor<'_>, engine: Engine, column: &mut ColumnDef) {
         column.primary_key = true;
     } else if at.eat("UNIQUE") {
         column.unique = true;
-    } else if at.eat("REFERENCES") {
-        column.references = at.name(engine);
+    } else if at.looking_at("REFERENCES") {
+        column.references = reference(at, engine);
     } else if at.eat("CHECK") {
         column.check = true;
         at.group();
@@ -168,12 +184,37 @@ fn attribute(at: &mut Cursor<'_>, engine: Engine, column: &mut ColumnDef) {
         generated(at, column);
     } else if at.eat("CHARACTER SET") || at.eat("CHARSET") {
         at.eat_char('=');
-        column.charset = at.take().map(|token| token.text.to_ascii_lowercase());
+        column.charset = at.take().map(|token| Name::of(token.text).key);
+    } else if at.eat("COLLATE") {
+        column.collation = at.name(engine).map(|name| name.key);
     } else if at.eat("FIRST") || at.eat("AFTER") {
         column.positioned = true;
     } else if at.group().is_none() {
         at.take();
     }
+}
+
+/// A REFERENCES with all that belongs to it.
+fn reference(at: &mut Cursor<'_>, engine: Engine) -> Option<Reference> {
+    let tokens = at.rest();
+    at.take();
+    let table = at.name(engine)?;
+    at.group();
+    loop {
+        if at.eat("ON DELETE") || at.eat("ON UPDATE") {
+            let two = ["NO ACTION", "SET NULL", "SET DEFAULT"].iter().any(|words| at.eat(words));
+            if !two {
+                at.take();
+            }
+            at.group();
+        } else if at.eat("MATCH") || at.eat("INITIALLY") {
+            at.take();
+        } else if !at.eat("NOT DEFERRABLE") && !at.eat("DEFERRABLE") {
+            break;
+        }
+    }
+    let taken = tokens.len() - at.rest().len();
+    Some(Reference { table, span: span(tokens.get(..taken).unwrap_or(&[])) })
 }
 
 /// What follows `AS`: an expression and where its value is kept.
@@ -242,6 +283,7 @@ pub(crate) fn constraint(at: &mut Cursor<'_>, engine: Engine) -> Option<Constrai
             name = at.name(engine);
         }
     }
+    let body = span(at.rest());
     let mut columns = Vec::new();
     let kind = if at.eat("PRIMARY KEY") {
         ConstraintKind::PrimaryKey
@@ -266,7 +308,8 @@ pub(crate) fn constraint(at: &mut Cursor<'_>, engine: Engine) -> Option<Constrai
         columns = key_columns(at, engine);
     }
     let not_valid = contains(whole, "NOT VALID") || contains(whole, "NOT ENFORCED");
-    Some(Constraint { name, kind, columns, using_index, not_valid })
+    let ordinary = !contains(whole, "INCLUDE") && !contains(whole, "NULLS NOT DISTINCT");
+    Some(Constraint { name, kind, columns, using_index, not_valid, ordinary, span: body })
 }
 
 /// The columns in the brackets that follow; MySQL lets a name and USING stand before them.
@@ -292,9 +335,12 @@ pub(crate) fn index_columns(group: &[Tok<'_>], engine: Engine) -> Vec<Name> {
 /// The column of `column IS NOT NULL`, if that is all there is.
 fn not_null_of(test: &[Tok<'_>], engine: Engine) -> Option<Name> {
     let mut at = Cursor::new(test);
-    let inner = at.group();
-    if let Some(inner) = inner {
-        return if at.rest().is_empty() { not_null_of(inner, engine) } else { None };
+    // As many parentheses as there are, and no call for each.
+    while let Some(inner) = at.group() {
+        if !at.rest().is_empty() {
+            return None;
+        }
+        at = Cursor::new(inner);
     }
     let name = at.name(engine)?;
     (at.eat("IS NOT NULL") && at.rest().is_empty()).then_some(name)

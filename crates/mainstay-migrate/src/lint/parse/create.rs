@@ -22,6 +22,12 @@ pub(super) fn create(at: &mut Cursor<'_>, engine: Engine) -> Option<Statement> {
                 at.skip_past("ON");
                 return Some(Statement::CreateTrigger { table: at.name(engine)? });
             }
+            "MATERIALIZED" => {
+                at.eat("VIEW");
+                let if_not_exists = at.eat("IF NOT EXISTS");
+                let name = at.name(engine)?;
+                return Some(Statement::CreateMaterialized { name, if_not_exists });
+            }
             "DATABASE" => return Some(Statement::CreateDatabase),
             _ => return None,
         }
@@ -83,7 +89,9 @@ pub(super) fn table_index(at: &mut Cursor<'_>, engine: Engine) -> Option<TableIn
     }
     at.eat("IF NOT EXISTS");
     let name = if at.looking_at("USING") { None } else { at.name(engine) };
-    Some(TableIndex { name, kind, columns: key_columns(at, engine) })
+    let columns = key_columns(at, engine);
+    let ordinary = kind == IndexKind::Plain && !is_special(at.rest());
+    Some(TableIndex { name, kind, columns, ordinary })
 }
 
 fn index(at: &mut Cursor<'_>, engine: Engine, unique: bool, kind: IndexKind) -> Option<Statement> {
@@ -95,7 +103,7 @@ fn index(at: &mut Cursor<'_>, engine: Engine, unique: bool, kind: IndexKind) -> 
     let table = at.name(engine)?;
     let btree = !at.eat("USING") || at.take().is_some_and(|method| method.is("BTREE"));
     let columns = at.group().map(|group| index_columns(group, engine)).unwrap_or_default();
-    let ordinary = btree && kind == IndexKind::Plain && !contains(at.rest(), "WHERE");
+    let ordinary = btree && kind == IndexKind::Plain && !is_special(at.rest());
     Some(Statement::CreateIndex(CreateIndex {
         name,
         table,
@@ -106,6 +114,13 @@ fn index(at: &mut Cursor<'_>, engine: Engine, unique: bool, kind: IndexKind) -> 
         ordinary,
         online: online(at.rest()),
     }))
+}
+
+/// Whether what follows an index's columns makes it serve otherwise than its columns say.
+fn is_special(rest: &[Tok<'_>]) -> bool {
+    ["WHERE", "INCLUDE", "NULLS NOT DISTINCT", "INVISIBLE", "IGNORED", "HASH"]
+        .iter()
+        .any(|words| contains(rest, words))
 }
 
 /// MySQL's ALGORITHM and LOCK among what is left.

@@ -11,9 +11,9 @@ use mainstay_db::Engine;
 use mainstay_db::lex::Token;
 
 pub(crate) use column::{ColumnDef, Constraint, ConstraintKind, DefaultValue, Generated};
-pub(crate) use tables::tables;
+pub(crate) use tables::{indexes, tables};
 use tokens::{Cursor, contains, joined};
-pub(crate) use tokens::{Name, Tok, significant, unquoted};
+pub(crate) use tokens::{Name, Tok, significant, span, unquoted};
 
 /// A statement.
 #[derive(Clone, Debug)]
@@ -22,6 +22,11 @@ pub(crate) enum Statement {
     CreateIndex(CreateIndex),
     CreateTrigger {
         table: Name,
+    },
+    /// CREATE MATERIALIZED VIEW.
+    CreateMaterialized {
+        name: Name,
+        if_not_exists: bool,
     },
     CreateDatabase,
     AlterTable(AlterTable),
@@ -60,6 +65,8 @@ pub(crate) enum Statement {
     },
     LockTable {
         names: Vec<Name>,
+        /// In upper case; none is PostgreSQL's strongest.
+        mode: Option<String>,
     },
     Vacuum {
         full: bool,
@@ -126,6 +133,8 @@ pub(crate) struct TableIndex {
     pub(crate) name: Option<Name>,
     pub(crate) kind: IndexKind,
     pub(crate) columns: Vec<Name>,
+    /// As [`CreateIndex::ordinary`].
+    pub(crate) ordinary: bool,
 }
 
 /// CREATE INDEX.
@@ -137,7 +146,8 @@ pub(crate) struct CreateIndex {
     pub(crate) unique: bool,
     pub(crate) concurrently: bool,
     pub(crate) columns: Vec<Name>,
-    /// Neither partial nor of another method than B-tree: comparable with others.
+    /// Neither partial nor of another method than B-tree, and with nothing besides its keys: comparable
+    /// with others.
     pub(crate) ordinary: bool,
     pub(crate) online: Online,
 }
@@ -230,7 +240,12 @@ fn read(at: &mut Cursor<'_>, engine: Engine) -> Option<Statement> {
         "LOCK" => {
             let _ = at.eat("TABLES") || at.eat("TABLE");
             at.eat("ONLY");
-            Some(Statement::LockTable { names: at.names(engine) })
+            let names = at.names(engine);
+            let mode = at.eat("IN").then(|| {
+                let words = at.rest().iter().take_while(|token| !token.is("MODE"));
+                words.map(Tok::keyword).collect::<Vec<_>>().join(" ")
+            });
+            Some(Statement::LockTable { names, mode })
         }
         "VACUUM" => vacuum(at, engine),
         "CLUSTER" => {

@@ -1,5 +1,7 @@
 //! A cursor over the words of a statement. It knows brackets and names, and no grammar.
 
+use std::ops::Range;
+
 use mainstay_db::Engine;
 use mainstay_db::lex::{Lexer, Token};
 
@@ -8,9 +10,15 @@ use mainstay_db::lex::{Lexer, Token};
 pub(crate) struct Tok<'a> {
     pub(crate) kind: Token,
     pub(crate) text: &'a str,
+    /// Where it begins in the statement.
+    pub(crate) start: usize,
 }
 
 impl Tok<'_> {
+    pub(crate) fn end(&self) -> usize {
+        self.start + self.text.len()
+    }
+
     pub(crate) fn is(&self, word: &str) -> bool {
         self.kind == Token::Word && self.text.eq_ignore_ascii_case(word)
     }
@@ -33,7 +41,7 @@ impl Tok<'_> {
 pub(crate) fn significant(sql: &str, engine: Engine) -> Vec<Tok<'_>> {
     Lexer::new(sql, engine)
         .filter(|(kind, _)| !matches!(kind, Token::Space | Token::Comment))
-        .map(|(kind, range)| Tok { kind, text: sql.get(range).unwrap_or("") })
+        .map(|(kind, range)| Tok { kind, start: range.start, text: sql.get(range).unwrap_or("") })
         .collect()
 }
 
@@ -54,6 +62,27 @@ impl Name {
         Name { raw: raw.to_owned(), key: real.to_lowercase(), real }
     }
 
+    /// The schema as it is written, if one is.
+    pub(crate) fn schema(&self) -> Option<&str> {
+        let (mut close, mut dot) = (None, None);
+        for (n, c) in self.raw.char_indices() {
+            match (close, c) {
+                (Some(end), c) if c == end => close = None,
+                (None, '"' | '`') => close = Some(c),
+                (None, '[') => close = Some(']'),
+                (None, '.') => dot = Some(n),
+                _ => {}
+            }
+        }
+        dot.and_then(|n| self.raw.get(..n))
+    }
+
+    /// For comparing tables: the schemas that a name without one is looked for in are left out.
+    pub(crate) fn place(&self) -> &str {
+        let key = self.key.as_str();
+        key.strip_prefix("public.").or(key.strip_prefix("main.")).unwrap_or(key)
+    }
+
     /// The last part, for comparing.
     pub(crate) fn bare(&self) -> &str {
         self.key.rsplit('.').next().unwrap_or(&self.key)
@@ -63,6 +92,15 @@ impl Name {
 impl std::fmt::Display for Name {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.raw)
+    }
+}
+
+/// What tokens span in their statement; nothing for none.
+pub(crate) fn span(tokens: &[Tok<'_>]) -> Range<usize> {
+    match tokens {
+        [first, .., last] => first.start..last.end(),
+        [one] => one.start..one.end(),
+        [] => 0..0,
     }
 }
 

@@ -119,11 +119,16 @@ fn rename_table(case: &mut Case<'_>, from: &Name, to: &Name) {
     if case.is_new(from) {
         return;
     }
+    // Without a schema the new name is in the old one's.
+    let moved = match (from.schema(), to.schema()) {
+        (Some(schema), None) => format!("{schema}.{to}"),
+        _ => to.raw.clone(),
+    };
     let fix = if case.server.is(Engine::Sqlite) {
-        format!("keep the name {from}; or rename, and CREATE VIEW {from} AS SELECT * FROM {to}")
+        format!("keep the name {from}; or rename, and CREATE VIEW {from} AS SELECT * FROM {moved}")
     } else {
         format!(
-            "ALTER TABLE {from} RENAME TO {to};\nCREATE VIEW {from} AS SELECT * FROM {to};\n\
+            "ALTER TABLE {from} RENAME TO {to};\nCREATE VIEW {from} AS SELECT * FROM {moved};\n\
              -- the view takes writes too; drop it when no program uses the old name"
         )
     };

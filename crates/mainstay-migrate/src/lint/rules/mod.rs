@@ -14,7 +14,7 @@ use mainstay_db::Engine;
 
 use super::catalogue::{Catalogue, Column, Server, Table};
 use super::linter::{File, Run};
-use super::parse::{Action, AlterTable, Constraint, ConstraintKind, Name, Statement};
+use super::parse::{Action, AlterTable, Constraint, ConstraintKind, Name, Statement, Tok};
 use super::{Finding, LintOptions};
 
 /// A statement, with all that is known where it stands.
@@ -25,6 +25,9 @@ pub(super) struct Case<'a> {
     pub(super) run: &'a Run,
     pub(super) file: &'a File,
     pub(super) in_transaction: bool,
+    /// As it is written.
+    pub(super) text: &'a str,
+    pub(super) tokens: &'a [Tok<'a>],
     /// The strings that stand in it.
     pub(super) strings: Vec<String>,
     pub(super) line: usize,
@@ -158,9 +161,15 @@ fn locks(parsed: &Statement) -> Vec<&Name> {
         }
         Statement::CreateIndex(index) if !index.concurrently => vec![&index.table],
         Statement::CreateTrigger { table } => vec![table],
+        // These let writers go on.
+        Statement::LockTable { mode: Some(mode), .. }
+            if matches!(mode.as_str(), "ACCESS SHARE" | "ROW SHARE" | "ROW EXCLUSIVE") =>
+        {
+            Vec::new()
+        }
         Statement::DropTable { names, .. }
         | Statement::Truncate { names, .. }
-        | Statement::LockTable { names } => names.iter().collect(),
+        | Statement::LockTable { names, .. } => names.iter().collect(),
         Statement::RenameTables(pairs) => pairs.iter().map(|(from, _)| from).collect(),
         _ => Vec::new(),
     }

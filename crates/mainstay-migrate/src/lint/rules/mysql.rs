@@ -8,6 +8,7 @@ use super::super::parse::{
     Name, Online, Statement,
 };
 use super::{Case, made, types};
+use crate::lint::Column;
 
 /// What a change costs while it runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,13 +139,36 @@ fn modify(case: &Case<'_>, table: &Name, old: &Name, column: &ColumnDef) -> Cost
         return Cost::Copy("another type, if it is another");
     };
     let (from, to) = (types::mysql(&facts.kind), types::mysql(&column.kind));
-    if !types::mysql_in_place(&from, &to) {
+    let charset = facts.collation.as_deref().map_or("utf8mb4", types::mysql_charset);
+    if !types::mysql_in_place(&from, &to, types::mysql_bytes(charset)) {
         return Cost::Copy("another type");
     }
-    if facts.nullable == column.not_null && !column.primary_key {
+    if recodes(case, table, facts, column) {
+        return Cost::Copy("another character set or collation");
+    }
+    // A column of the primary key takes no NULL, whatever is said of it.
+    let key = case.table(table).is_some_and(|facts| {
+        let primary = facts.indexes.iter().find(|index| index.name == "PRIMARY");
+        primary
+            .is_some_and(|index| index.columns.iter().any(|c| c.eq_ignore_ascii_case(old.bare())))
+    });
+    if facts.nullable == column.not_null && !column.primary_key && !key {
         return Cost::Rebuild("NOT NULL that comes or goes");
     }
     if column.positioned { Cost::Rebuild("another place for the column") } else { Cost::Little }
+}
+
+/// Whether the column's texts are written in another character set, or compared in another way. What
+/// the statement leaves out is the table's default, not what the column has.
+fn recodes(case: &Case<'_>, table: &Name, facts: &Column, column: &ColumnDef) -> bool {
+    let Some(old) = facts.collation.as_deref() else { return false };
+    let default = case.table(table).and_then(|facts| facts.collation.as_deref());
+    match (column.collation.as_deref(), column.charset.as_deref(), default) {
+        (Some(new), _, _) => new != old,
+        (None, Some(new), _) => types::mysql_charset(new) != types::mysql_charset(old),
+        (None, None, Some(default)) => default != old,
+        (None, None, None) => false,
+    }
 }
 
 fn replaces_key(alter: &AlterTable) -> bool {

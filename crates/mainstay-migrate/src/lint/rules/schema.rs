@@ -73,7 +73,7 @@ fn change(case: &mut Case<'_>, table: &Name, action: &Action) {
             }
         }
         Action::AddConstraint(constraint) => added(case, table, constraint),
-        Action::AddIndex(index) => {
+        Action::AddIndex(index) if index.ordinary => {
             duplicate(case, table, index.name.as_ref(), &index.columns, false);
         }
         _ => {}
@@ -81,7 +81,7 @@ fn change(case: &mut Case<'_>, table: &Name, action: &Action) {
 }
 
 fn added(case: &mut Case<'_>, table: &Name, constraint: &Constraint) {
-    if is_key(constraint) && !constraint.using_index {
+    if is_key(constraint) && !constraint.using_index && constraint.ordinary {
         duplicate(case, table, constraint.name.as_ref(), &constraint.columns, true);
     }
     let foreign = matches!(constraint.kind, ConstraintKind::Foreign(_));
@@ -187,7 +187,8 @@ fn duplicate(
     for index in &facts.indexes {
         let same_name = name.is_some_and(|name| index.name.eq_ignore_ascii_case(name.bare()));
         let dropped = case.file.dropped_indexes.contains(&index.name.to_lowercase());
-        if same_name || dropped || !index.valid || index.columns.is_empty() || wanted.is_empty() {
+        let comparable = index.valid && index.plain && !index.columns.is_empty();
+        if same_name || dropped || !comparable || wanted.is_empty() {
             continue;
         }
         let has: Vec<String> = index.columns.iter().map(|c| c.to_lowercase()).collect();

@@ -106,7 +106,8 @@ fn recipe(case: &Case<'_>, table: &Name) -> String {
 
 fn add_column(case: &mut Case<'_>, table: &Name, column: &ColumnDef) {
     let unset = column.default == DefaultValue::None;
-    let moving = matches!(column.default, DefaultValue::Stable | DefaultValue::Volatile);
+    let moving = matches!(column.default, DefaultValue::Stable | DefaultValue::Volatile)
+        || is_computed(&column.default_text);
     let computed = column.generated != Generated::No;
     let (name, kind) = (&column.name, &column.kind);
     let (what, fix) = if column.primary_key {
@@ -147,6 +148,26 @@ fn add_column(case: &mut Case<'_>, table: &Name, column: &ColumnDef) {
         "the statement fails; on an empty database it may pass, and fail on the one that matters",
         fix,
     );
+}
+
+/// Whether a default is in parentheses and more than a value: SQLite takes that for no constant,
+/// though it may be one.
+fn is_computed(default: &str) -> bool {
+    let mut inner = default.trim();
+    if !inner.starts_with('(') {
+        return false;
+    }
+    while let Some(next) = inner.strip_prefix('(').and_then(|rest| rest.strip_suffix(')')) {
+        inner = next.trim();
+    }
+    let value = inner.trim_start_matches(['-', '+', ' ']);
+    let text = value.strip_prefix('x').unwrap_or(value);
+    let text = text.strip_prefix('\'').and_then(|rest| rest.strip_suffix('\''));
+    let quoted = text.is_some_and(|text| !text.replace("''", "").contains('\''));
+    let word = ["null", "true", "false"].iter().any(|word| value.eq_ignore_ascii_case(word));
+    let number = value.starts_with(|c: char| c.is_ascii_digit() || c == '.')
+        && value.chars().all(|c| c.is_ascii_alphanumeric() || c == '.');
+    !(quoted || word || number)
 }
 
 fn drop_column(case: &mut Case<'_>, table: &Name, name: &Name) {

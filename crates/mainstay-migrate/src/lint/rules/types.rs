@@ -120,26 +120,92 @@ pub(super) fn mysql(text: &str) -> Kind {
     kind
 }
 
-/// Bytes that one character of utf8mb4 may take, and the length from which a VARCHAR needs two
-/// bytes to say how long it is.
-const BYTES: u32 = 4;
+/// The length in bytes from which a VARCHAR needs two of them to say how long it is.
 const TWO_BYTES: u32 = 256;
 
+/// Bytes that one character of a MySQL character set may take.
+pub(super) fn mysql_bytes(charset: &str) -> u32 {
+    match charset {
+        "utf8" | "utf8mb3" | "eucjpms" | "ujis" => 3,
+        "utf8mb4" | "utf16" | "utf16le" | "utf32" | "gb18030" => 4,
+        "ucs2" | "big5" | "gbk" | "gb2312" | "euckr" | "sjis" | "cp932" => 2,
+        _ => 1,
+    }
+}
+
+/// The character set that a collation is of. `utf8` is what servers call utf8mb3, or have called it.
+pub(super) fn mysql_charset(collation: &str) -> &str {
+    match collation.split('_').next().unwrap_or_default() {
+        "utf8" => "utf8mb3",
+        charset => charset,
+    }
+}
+
 /// Whether MySQL makes the change in place: a longer VARCHAR whose length still takes as many
-/// bytes, or values appended to an ENUM.
-pub(super) fn mysql_in_place(old: &Kind, new: &Kind) -> bool {
+/// bytes, at so many bytes a character, or values appended to an ENUM or a SET that takes no more
+/// room for them.
+pub(super) fn mysql_in_place(old: &Kind, new: &Kind, bytes: u32) -> bool {
     if old == new {
         return true;
     }
     match (old.base.as_str(), new.base.as_str()) {
-        ("varchar", "varchar") => {
-            let (Some(old), Some(new)) = (old.args.first(), new.args.first()) else { return false };
-            let two = |length: u32| length.saturating_mul(BYTES) >= TWO_BYTES;
-            new >= old && two(*old) == two(*new)
-        }
+        ("varchar", "varchar") => longer(old, new, bytes),
+        ("varbinary", "varbinary") => longer(old, new, 1),
         ("enum", "enum") | ("set", "set") => {
-            new.inner.strip_prefix(&old.inner).is_some_and(|added| added.starts_with(','))
+            let set = old.base == "set";
+            let room = |kind: &Kind| room(values(&kind.inner), set);
+            let added = new.inner.strip_prefix(&old.inner);
+            added.is_some_and(|added| added.starts_with(',')) && room(old) == room(new)
         }
         _ => false,
+    }
+}
+
+fn longer(old: &Kind, new: &Kind, bytes: u32) -> bool {
+    let (Some(old), Some(new)) = (old.args.first(), new.args.first()) else { return false };
+    let two = |length: u32| length.saturating_mul(bytes) >= TWO_BYTES;
+    new >= old && two(*old) == two(*new)
+}
+
+/// How many values a list in quotes has.
+fn values(list: &str) -> usize {
+    let mut quoted = false;
+    let commas = list.chars().filter(|c| {
+        quoted ^= *c == '\'';
+        *c == ',' && !quoted
+    });
+    commas.count() + 1
+}
+
+/// The bytes that a value of an ENUM or a SET takes.
+fn room(values: usize, set: bool) -> usize {
+    match values {
+        _ if !set => usize::from(values > 255) + 1,
+        0..=32 => values.div_ceil(8),
+        _ => 8,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mysql_in_place_depends_on_the_width_and_the_room() {
+        let free = |old: &str, new: &str, bytes| mysql_in_place(&mysql(old), &mysql(new), bytes);
+        assert!(free("varchar(50)", "varchar(60)", 4) && !free("varchar(50)", "varchar(200)", 4));
+        assert!(free("varchar(50)", "varchar(200)", 1) && !free("varchar(80)", "varchar(90)", 3));
+        assert!(free("varbinary(100)", "varbinary(255)", 4));
+        assert!(free("enum('a','b')", "enum('a','b','c,d')", 4));
+        assert!(!free("enum('a','b')", "enum('a','c','b')", 4));
+        let set = |n: usize| {
+            let all: Vec<_> = (0..n).map(|v| format!("'v{v}'")).collect();
+            format!("({})", all.join(","))
+        };
+        assert!(free(&format!("set{}", set(7)), &format!("set{}", set(8)), 4));
+        assert!(!free(&format!("set{}", set(8)), &format!("set{}", set(9)), 4));
+        assert!(!free(&format!("enum{}", set(255)), &format!("enum{}", set(256)), 4));
+        assert_eq!(mysql_charset("utf8_general_ci"), "utf8mb3");
+        assert_eq!(values("'a,b','c''d'"), 2);
     }
 }

@@ -37,26 +37,32 @@ fn column(name: &str, kind: &str, nullable: bool) -> Column {
 
 fn index(name: &str, columns: &[&str], valid: bool) -> Index {
     let columns = columns.iter().map(|column| (*column).to_owned()).collect();
-    Index { name: name.to_owned(), columns, unique: false, valid }
+    Index { name: name.to_owned(), columns, plain: true, unique: false, valid }
 }
 
 /// `orders` is large, `customers` is too, `flags` is small.
 fn catalogue(engine: Engine) -> Catalogue {
-    let text = if engine == Engine::MySql { "varchar(50)" } else { "character varying(50)" };
+    let mysql = engine == Engine::MySql;
+    let text = if mysql { "varchar(50)" } else { "character varying(50)" };
+    let collation = mysql.then(|| "utf8mb4_general_ci".to_owned());
+    let primary = index("PRIMARY", &["id"], true);
     let orders = Table {
         rows: 12_000_000,
-        bytes: 3_000_000_000,
         columns: vec![
             column("id", "bigint", false),
-            column("note", text, true),
+            Column { collation: collation.clone(), ..column("note", text, true) },
             column("at", "timestamp without time zone", true),
             Column { checked_not_null: true, ..column("checked", "bigint", true) },
         ],
         indexes: vec![
             index("orders_note_at", &["note", "at"], true),
             index("orders_broken", &["at"], false),
-        ],
+        ]
+        .into_iter()
+        .chain(mysql.then_some(primary))
+        .collect(),
         referenced_by: 2,
+        collation,
     };
     let customers = Table { rows: 500_000, ..Table::default() };
     let flags =

@@ -11,6 +11,10 @@ fn copies_lock_writers_out() {
     silent(MYSQL, blocked, &alter("MODIFY note INT, ALGORITHM=INPLACE"));
     silent(MYSQL, blocked, &alter("MODIFY note VARCHAR(60)"));
     fires(MYSQL, blocked, &alter("MODIFY note VARCHAR(200)"));
+    // What is left out is the table's default, which the column has; this is another.
+    fires(MYSQL, blocked, &alter("MODIFY note VARCHAR(50) CHARACTER SET latin1"));
+    fires(MYSQL, blocked, &alter("MODIFY note VARCHAR(50) COLLATE utf8mb4_bin"));
+    silent(MYSQL, blocked, &alter("MODIFY note VARCHAR(50) CHARACTER SET utf8mb4"));
     silent(MARIADB, blocked, &alter("MODIFY note INT"));
     fires(MYSQL, blocked, &alter("CONVERT TO CHARACTER SET utf8mb4"));
     fires(MYSQL, blocked, &alter("DROP PRIMARY KEY"));
@@ -31,6 +35,8 @@ fn rebuilds_are_told() {
     fires(MYSQL, Code::LintMySqlRebuild, "OPTIMIZE TABLE orders");
     fires(MYSQL, Code::LintMySqlRebuild, "ALTER TABLE orders MODIFY note VARCHAR(50) NOT NULL");
     silent(MYSQL, Code::LintMySqlRebuild, "ALTER TABLE orders MODIFY note VARCHAR(50)");
+    // The primary key takes no NULL, whatever is said of it.
+    silent(MYSQL, Code::LintMySqlRebuild, "ALTER TABLE orders MODIFY id BIGINT");
 }
 
 #[test]

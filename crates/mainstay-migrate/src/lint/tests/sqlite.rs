@@ -22,13 +22,22 @@ fn new_columns() {
         "TEXT NOT NULL",
         "TEXT DEFAULT CURRENT_TIMESTAMP",
         "TEXT DEFAULT (random())",
+        "INTEGER DEFAULT (1 + 2)",
+        "TEXT DEFAULT (lower('X'))",
         "INTEGER REFERENCES customers (id) DEFAULT 1",
         "INTEGER AS (id + 1) STORED",
     ];
     for rest in refused {
         fires(SQLITE, Code::LintSqliteAddColumn, &add(rest));
     }
-    for rest in ["TEXT", "TEXT NOT NULL DEFAULT ''", "INTEGER REFERENCES customers (id)"] {
+    let taken = [
+        "TEXT",
+        "TEXT NOT NULL DEFAULT ''",
+        "INTEGER REFERENCES customers (id)",
+        "INTEGER DEFAULT (-1)",
+        "TEXT DEFAULT (('it''s'))",
+    ];
+    for rest in taken {
         silent(SQLITE, Code::LintSqliteAddColumn, &add(rest));
     }
 }

@@ -1,3 +1,5 @@
+//! Checksums and descriptions of a real Liquibase.
+
 use crate::liquibase::testing::Files;
 use crate::liquibase::{ChangeSet, history};
 

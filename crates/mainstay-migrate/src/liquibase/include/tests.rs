@@ -1,3 +1,5 @@
+//! Includes, their order and their circles.
+
 use super::*;
 use crate::liquibase::testing::{Files, POSTGRES, SQLITE};
 use crate::liquibase::{Options, history};
@@ -104,6 +106,45 @@ fn a_run_means_what_its_options_say() {
 }
 
 #[test]
+fn the_labels_of_an_include_pass_by_themselves() {
+    let root = "- include: {file: inc.yaml, labels: m}\n";
+    let inc = "- changeSet: {id: 1, author: a, labels: l}\n- changeSet: {id: 2, author: a}\n";
+    let files = Files::default().with("r.yaml", yaml(root)).with("inc.yaml", yaml(inc));
+    let log = files.load("r.yaml").unwrap();
+    let means = |labels: &str| -> Vec<&str> {
+        let options = Options { labels: Some(labels.to_owned()), ..Options::for_tests() };
+        let sets = log.sets.iter().filter(|s| options.means(s).unwrap());
+        sets.map(|s| s.id.as_str()).collect()
+    };
+    assert_eq!(means("m"), ["2"]);
+    assert_eq!(means("l"), [""; 0]);
+    assert_eq!(means("l or m"), ["1", "2"]);
+}
+
+#[test]
+fn what_the_history_calls_a_file_has_one_form() {
+    let root = "- logicalFilePath: \"classpath:\\\\log\\\\top.yaml\"\n\
+                - changeSet: {id: 1, author: a}\n\
+                - changeSet: {id: 2, author: a, logicalFilePath: ./two.yaml}\n\
+                - include: {file: f.sql}\n- include: {file: raw.sql, logicalFilePath: /log/raw}\n";
+    let sql = "--liquibase formatted sql logicalFilePath:/log/f.sql\n--changeset a:f1\nselect 1;\n\
+               --changeset a:f2 logicalFilePath:./log//g.sql\nselect 2;\n";
+    let files = Files::default()
+        .with("r.yaml", yaml(root))
+        .with("f.sql", sql)
+        .with("raw.sql", "select 42\n");
+    let log = files.load("r.yaml").unwrap();
+    let want = [
+        ("1", "log/top.yaml"),
+        ("2", "two.yaml"),
+        ("f1", "log/f.sql"),
+        ("f2", "log/g.sql"),
+        ("raw", "log/raw"),
+    ];
+    assert_eq!(ids(&log), want);
+}
+
+#[test]
 fn mistakes_are_named_with_file_and_line() {
     let refused = |body: &str| {
         let files = Files::default()
@@ -124,6 +165,8 @@ fn mistakes_are_named_with_file_and_line() {
     assert!(refused(&set("sql: \" \"")).contains("no SQL"));
     assert!(refused("- changeSet: {id: 1, author: a, runAllways: true}\n").contains("'runAlways'"));
     assert!(refused("- changeSet: {id: 1, author: a, context: a and}\n").contains("can't be read"));
+    let validation = refused("- changeSet: {id: 1, author: a, onValidationFail: MARKRAN}\n");
+    assert!(validation.contains("write 'MARK_RAN'"), "{validation}");
     assert!(refused("- changeSet: {author: a}\n").contains("r.yaml:2: 'changeSet' has no id"));
     assert!(refused("- changeset: {id: 1}\n").contains("write 'changeSet'"));
     assert!(refused("- include: {file: gone.yaml}\n").contains("'gone.yaml' is not there"));

@@ -1,3 +1,5 @@
+//! The SQL of each change on each engine.
+
 use super::*;
 use crate::liquibase::Options;
 use crate::liquibase::testing::{Files, MARIADB, MYSQL, POSTGRES, SQLITE};

@@ -1,3 +1,5 @@
+//! Formatted SQL as a real Liquibase reads it.
+
 use super::*;
 use crate::liquibase::checksum;
 

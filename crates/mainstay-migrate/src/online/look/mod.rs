@@ -10,7 +10,8 @@ use mainstay_db::Engine;
 use super::change::{AddForeignKey, Change, Kind};
 use super::expr::{mentions, same};
 use super::ground::{Column, Ground};
-use crate::database::Database;
+use super::plan::Makes;
+use crate::database::{Database, Facts};
 
 /// How `table` is. Errors: MIG-017 where it is not there, or of a kind that can't be changed in steps.
 pub(crate) async fn ground(database: &mut Database, table: &str) -> Result<Ground> {
@@ -63,7 +64,14 @@ pub(crate) async fn check(database: &mut Database, change: &Change, ground: &Gro
     check_old(&column, ground)?;
     let found = match engine {
         Engine::Postgres => postgres::users(database, ground, &column).await?,
-        Engine::MySql => mysql::users(database, ground, &column).await?,
+        Engine::MySql => {
+            let mut found = mysql::users(database, ground, &column).await?;
+            // Of a split column no index is made again.
+            if matches!(change.kind, Kind::SplitColumn(_)) {
+                found.extend(mysql::needed_indexes(database, ground, &column).await?);
+            }
+            found
+        }
         Engine::Sqlite => sqlite::users(database, ground, &column).await?,
     };
     let index = ground
@@ -108,6 +116,55 @@ async fn check_target(database: &mut Database, key: &AddForeignKey) -> Result<()
     }
     let (table, columns) = (&target.table, key.to.join(", "));
     Err(refused(format!("{table} ({columns}) is not unique")))
+}
+
+/// Errors: MIG-017 where a name that the change is to give is taken: what has it might be dropped when
+/// the change is taken back.
+pub(crate) async fn free(database: &mut Database, ground: &Ground, makes: &[Makes]) -> Result<()> {
+    for made in makes {
+        let sql = named(&database.facts, &ground.table, made);
+        if database.rows(&sql).await?.is_empty() {
+            continue;
+        }
+        let what = match made {
+            Makes::Index(name) => format!("there is something called {name} already"),
+            Makes::Constraint(name) => format!("there is a constraint {name} already"),
+        };
+        return Err(refused(what)
+            .why("the change would give this name to what it makes, and take that back by it")
+            .fix("rename or drop what has the name, or give another in the declaration"));
+    }
+    Ok(())
+}
+
+/// Has a row where the name is taken.
+fn named(facts: &Facts, table: &str, made: &Makes) -> String {
+    let (schema, of) = (facts.literal(&facts.schema), facts.literal(table));
+    let (Makes::Index(name) | Makes::Constraint(name)) = made;
+    let name = facts.literal(name);
+    match (facts.engine, made) {
+        (Engine::Postgres, Makes::Index(_)) => format!(
+            "SELECT 1 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+             WHERE n.nspname = {schema} AND c.relname = {name}"
+        ),
+        (Engine::Postgres, Makes::Constraint(_)) => format!(
+            "SELECT 1 FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid \
+             JOIN pg_namespace n ON n.oid = c.relnamespace \
+             WHERE n.nspname = {schema} AND c.relname = {of} AND k.conname = {name}"
+        ),
+        (Engine::MySql, Makes::Index(_)) => format!(
+            "SELECT 1 FROM information_schema.STATISTICS \
+             WHERE TABLE_SCHEMA = {schema} AND TABLE_NAME = {of} AND INDEX_NAME = {name}"
+        ),
+        // A foreign key's name is one of the schema.
+        (Engine::MySql, Makes::Constraint(_)) => format!(
+            "SELECT 1 FROM information_schema.TABLE_CONSTRAINTS \
+             WHERE CONSTRAINT_SCHEMA = {schema} AND CONSTRAINT_NAME = {name}"
+        ),
+        (Engine::Sqlite, _) => {
+            format!("SELECT 1 FROM sqlite_schema WHERE name = {name} COLLATE NOCASE")
+        }
+    }
 }
 
 pub(crate) fn refused(what: impl Into<std::borrow::Cow<'static, str>>) -> Error {

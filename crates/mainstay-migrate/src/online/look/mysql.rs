@@ -5,7 +5,7 @@ use mainstay_db::{Engine, Row};
 
 use super::refused;
 use crate::database::{Database, Facts};
-use crate::online::expr::mentions;
+use crate::online::expr::{mentions, same};
 use crate::online::ground::{Column, Ground, Index, Key, KeyClass, flag, text};
 
 const MYSQL: Engine = Engine::MySql;
@@ -201,6 +201,51 @@ pub(super) async fn users(
                 found.push(who);
             }
         }
+    }
+    Ok(found)
+}
+
+/// The indexes of the column without which a foreign key, of this table or to it, could not be.
+pub(super) async fn needed_indexes(
+    database: &mut Database,
+    ground: &Ground,
+    column: &Column,
+) -> Result<Vec<String>> {
+    let (schema, table) =
+        (database.facts.literal(&database.facts.schema), database.facts.literal(&ground.table));
+    let sql = format!(
+        "SELECT CAST(CONSTRAINT_NAME AS CHAR), CAST(TABLE_NAME AS CHAR), CAST(COLUMN_NAME AS CHAR) \
+         FROM information_schema.KEY_COLUMN_USAGE WHERE REFERENCED_TABLE_NAME IS NOT NULL \
+         AND TABLE_SCHEMA = {schema} AND TABLE_NAME = {table} ORDER BY 2, 1, ORDINAL_POSITION"
+    );
+    let mut rows = database.rows(&sql).await?;
+    let sql = format!(
+        "SELECT CAST(CONSTRAINT_NAME AS CHAR), \
+         CONCAT(CAST(TABLE_SCHEMA AS CHAR), '.', CAST(TABLE_NAME AS CHAR)), \
+         CAST(REFERENCED_COLUMN_NAME AS CHAR) \
+         FROM information_schema.KEY_COLUMN_USAGE WHERE REFERENCED_TABLE_SCHEMA = {schema} \
+         AND REFERENCED_TABLE_NAME = {table} ORDER BY 2, 1, ORDINAL_POSITION"
+    );
+    rows.extend(database.rows(&sql).await?);
+    let mut keys: Vec<(String, Vec<String>)> = Vec::new();
+    for row in &rows {
+        let who = format!("foreign key {} of {}", text(row, 0)?, text(row, 1)?);
+        match keys.last_mut() {
+            Some((last, columns)) if *last == who => columns.push(text(row, 2)?),
+            _ => keys.push((who, vec![text(row, 2)?])),
+        }
+    }
+    let going = |index: &&Index| index.columns.iter().any(|c| same(MYSQL, c, &column.name));
+    let begins = |index: &Index, columns: &[String]| {
+        index.columns.len() >= columns.len()
+            && index.columns.iter().zip(columns).all(|(a, b)| same(MYSQL, a, b))
+    };
+    let mut left = ground.clone();
+    left.indexes.retain(|index| !going(&index));
+    let mut found = Vec::new();
+    for (who, columns) in keys.iter().filter(|(_, columns)| !left.has_index_on(MYSQL, columns)) {
+        let index = ground.indexes.iter().filter(going).find(|index| begins(index, columns));
+        found.extend(index.map(|index| format!("{who}, which needs the index {}", index.name)));
     }
     Ok(found)
 }

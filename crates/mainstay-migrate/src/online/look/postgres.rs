@@ -1,9 +1,11 @@
 //! PostgreSQL's catalogue.
 
 use mainstay_core::Result;
+use mainstay_db::Engine;
 
 use super::refused;
 use crate::database::Database;
+use crate::online::expr::mentions;
 use crate::online::ground::{Column, Ground, Index, Key, KeyClass, flag, text};
 
 pub(super) async fn ground(database: &mut Database, table: &str) -> Result<Ground> {
@@ -141,5 +143,31 @@ pub(super) async fn users(
            WHERE c.oid = d.objid AND (c.contype = 'n' OR (c.contype = 'u' AND NOT c.condeferrable)))) \
          ORDER BY 1"
     );
-    database.rows(&sql).await?.iter().map(|row| text(row, 0)).collect()
+    let rows = database.rows(&sql).await?;
+    let mut found: Vec<_> = rows.iter().map(|row| text(row, 0)).collect::<Result<_>>()?;
+    found.extend(trigger_functions(database, &table, &column.name).await?);
+    Ok(found)
+}
+
+/// The functions of the table's own triggers that name the column. Nothing depends on it by them, and
+/// yet they would fail without it.
+async fn trigger_functions(
+    database: &mut Database,
+    table: &str,
+    column: &str,
+) -> Result<Vec<String>> {
+    let sql = format!(
+        "SELECT p.proname::text, t.tgname::text, p.prosrc, encode(t.tgargs, 'escape') \
+         FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid \
+         WHERE t.tgrelid = {table}::regclass AND NOT t.tgisinternal ORDER BY 2"
+    );
+    let mut found = Vec::new();
+    for row in database.rows(&sql).await? {
+        let (body, arguments) = (text(&row, 2)?, text(&row, 3)?);
+        let given = arguments.split("\\000").any(|argument| argument == column);
+        if given || mentions(&body, Engine::Postgres, column) {
+            found.push(format!("function {} of the trigger {}", text(&row, 0)?, text(&row, 1)?));
+        }
+    }
+    Ok(found)
 }

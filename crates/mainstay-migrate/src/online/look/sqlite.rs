@@ -25,7 +25,7 @@ pub(super) async fn ground(database: &mut Database, table: &str) -> Result<Groun
     let Some(definition) = Definition::parse(&sql) else {
         return Err(refused(format!("{table} is no ordinary table")).why(sql));
     };
-    let columns = columns(database, &name).await?;
+    let columns = columns(database, &name, &definition).await?;
     let rowids: [&str; 3] = ["rowid", "_rowid_", "oid"];
     let free = |id: &&str| !columns.iter().any(|c| same(SQLITE, &c.name, id));
     let rowid = (!definition.without_rowid()).then(|| rowids.into_iter().find(free)).flatten();
@@ -50,7 +50,11 @@ pub(super) async fn ground(database: &mut Database, table: &str) -> Result<Groun
     })
 }
 
-async fn columns(database: &mut Database, name: &str) -> Result<Vec<Column>> {
+async fn columns(
+    database: &mut Database,
+    name: &str,
+    definition: &Definition,
+) -> Result<Vec<Column>> {
     let sql = format!(
         "SELECT name, type, CASE WHEN \"notnull\" = 0 THEN '1' END, dflt_value, \
          CASE WHEN hidden > 1 THEN '1' END, CASE WHEN pk > 0 THEN '1' END \
@@ -58,9 +62,13 @@ async fn columns(database: &mut Database, name: &str) -> Result<Vec<Column>> {
     );
     let mut columns = Vec::new();
     for row in database.rows(&sql).await? {
+        let (name, mut kind) = (text(&row, 0)?, text(&row, 1)?);
+        if let Some(collation) = definition.collation(&name) {
+            kind = format!("{kind} COLLATE {}", SQLITE.quote(&collation));
+        }
         columns.push(Column {
-            name: text(&row, 0)?,
-            kind: text(&row, 1)?,
+            name,
+            kind,
             nullable: flag(&row, 2)?,
             default: row.at::<Option<String>>(3)?.map(|text| format!("({text})")),
             generated: flag(&row, 4)?,

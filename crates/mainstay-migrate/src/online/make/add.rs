@@ -29,7 +29,7 @@ pub(super) fn column(site: Site<'_>, add: &AddColumn) -> Result<Made> {
     let column = site.q(&add.column);
     let fills = Fills { column: &add.column, fill: &fill };
     triggers::may_use(site, &fill, "add_column.fill")?;
-    let mut expand = vec![site.add_column(&add.column, &kind)];
+    let mut expand = vec![site.add_column(&add.column, &kind, "")];
     expand.push(Work::new(
         format!("fills {} in rows that old code writes", add.column),
         How::Run(triggers::fill(site, &fills)),
@@ -38,16 +38,23 @@ pub(super) fn column(site: Site<'_>, add: &AddColumn) -> Result<Made> {
     Ok(Made {
         expand,
         fill: Some(Fill {
-            set: format!("{column} = ({fill})"),
-            needs: format!("{column} IS NULL AND ({fill}) IS NOT NULL"),
-            wrong: format!("{column} IS NULL"),
+            set: format!("{column} = ({fill}){}", kept(site)),
+            needs: format!("{} AND {}", site.is_null(&column), site.is_given(&format!("({fill})"))),
+            wrong: site.is_null(&column),
             what: format!("{} stays NULL: fill gives nothing for some rows", add.column),
         }),
         contract: contract(site, &full),
         abort: abort(site, std::slice::from_ref(&add.column), Vec::new(), &[]),
         drops: vec![format!("the triggers that fill {} for old code", add.column)],
+        makes: Vec::new(),
         notes: triggers::notes(site),
     })
+}
+
+/// MySQL's columns that it would set at the update: nobody but the backfill has touched the row.
+fn kept(site: Site<'_>) -> String {
+    let kept = site.ground.columns.iter().filter(|column| column.on_update);
+    kept.map(|column| format!(", {0} = {0}", site.q(&column.name))).collect()
 }
 
 /// Whether the server adds a NOT NULL column with a default without touching the rows.

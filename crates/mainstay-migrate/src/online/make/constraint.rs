@@ -5,21 +5,22 @@ use mainstay_core::Result;
 use mainstay_db::Engine;
 
 use super::{How, Made, Say, Site, Work, none};
-use crate::online::change::{AddForeignKey, AddIndex, AddUnique};
+use crate::online::change::{AddForeignKey, AddIndex, AddUnique, fitting};
 use crate::online::expr::check;
 use crate::online::look::refused;
-use crate::online::plan::Look;
+use crate::online::plan::{Look, Makes};
 use crate::online::rebuild::{Edit, Rebuild};
 
 /// Rows that are named.
 const SHOWN_MAX: usize = 5;
 
-pub(super) fn unique(site: Site<'_>, unique: &AddUnique) -> Result<Made> {
+pub(super) fn unique(site: Site<'_>, unique: &AddUnique) -> Made {
     let usual = if site.engine() == Engine::Postgres { "key" } else { "unique" };
     let name = named(site, unique.name.as_ref(), &unique.columns, usual);
     let columns = site.list(&unique.columns);
     let mut expand = vec![duplicates(site, &unique.columns, None)];
     let mut abort = vec![drop_index(site, &name)];
+    let mut makes = vec![Makes::Index(name.clone())];
     let title = format!("builds the unique index {name}");
     expand.push(build(site, &title, &name, &columns, true, None));
     if site.engine() == Engine::Postgres {
@@ -30,14 +31,13 @@ pub(super) fn unique(site: Site<'_>, unique: &AddUnique) -> Result<Made> {
         ));
         let sql = format!("ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {quoted}");
         abort.insert(0, Work::run(format!("drops the constraint {name}"), [sql]));
+        makes.push(Makes::Constraint(name));
     }
-    taken(site, &name)?;
-    Ok(Made { expand, abort, ..Made::default() })
+    Made { expand, abort, makes, ..Made::default() }
 }
 
 pub(super) fn index(site: Site<'_>, index: &AddIndex) -> Result<Made> {
     let name = named(site, index.name.as_ref(), &index.columns, "idx");
-    taken(site, &name)?;
     if let Some(filter) = &index.filter {
         if site.engine() == Engine::MySql {
             return Err(refused("add_index.where: MySQL has no partial indexes"));
@@ -52,20 +52,25 @@ pub(super) fn index(site: Site<'_>, index: &AddIndex) -> Result<Made> {
     }
     let title = format!("builds the index {name}");
     expand.push(build(site, &title, &name, &columns, index.unique, filter));
-    Ok(Made { expand, abort: vec![drop_index(site, &name)], ..Made::default() })
+    let abort = vec![drop_index(site, &name)];
+    Ok(Made { expand, abort, makes: vec![Makes::Index(name)], ..Made::default() })
 }
 
 pub(super) fn foreign_key(site: Site<'_>, key: &AddForeignKey) -> Made {
     let engine = site.engine();
     let name = named(site, key.name.as_ref(), &key.columns, "fkey");
     let mut expand = vec![orphans(site, key, None)];
-    let mut abort = Vec::new();
+    let (mut abort, mut makes) = (Vec::new(), Vec::new());
     if engine != Engine::Sqlite && !site.ground.has_index_on(engine, &key.columns) {
         let index = named(site, None, &key.columns, "idx");
         let title = format!("builds the index {index}, for deletions there");
         let columns = site.list(&key.columns);
         expand.push(build(site, &title, &index, &columns, false, None));
         abort.push(drop_index(site, &index));
+        makes.push(Makes::Index(index));
+    }
+    if engine != Engine::Sqlite {
+        makes.push(Makes::Constraint(name.clone()));
     }
     let delete = key.on_delete.map(|d| format!(" ON DELETE {}", d.sql())).unwrap_or_default();
     let sql = format!(
@@ -99,7 +104,7 @@ pub(super) fn foreign_key(site: Site<'_>, key: &AddForeignKey) -> Made {
             expand.push(Work::new(format!("adds the constraint {name}"), How::Rebuild(rebuild)));
         }
     }
-    Made { expand, abort, ..Made::default() }
+    Made { expand, abort, makes, ..Made::default() }
 }
 
 /// MySQL adds a foreign key beside writers only where it does not check the rows: they are looked at
@@ -132,19 +137,11 @@ fn mysql_key(
 
 /// What it is called.
 fn named(site: Site<'_>, given: Option<&String>, columns: &[String], usual: &str) -> String {
-    const CHARS_MAX: usize = 63;
+    const BYTES_MAX: usize = 63;
     let name = given
         .cloned()
         .unwrap_or_else(|| format!("{}_{}_{usual}", site.ground.table, columns.join("_")));
-    name.chars().take(CHARS_MAX).collect()
-}
-
-/// Errors: MIG-017 where an index has the name already.
-fn taken(site: Site<'_>, name: &str) -> Result<()> {
-    if site.ground.indexes.iter().any(|index| index.name == name) {
-        return Err(refused(format!("{} has an index {name} already", site.ground.table)));
-    }
-    Ok(())
+    fitting(&name, BYTES_MAX)
 }
 
 fn build(

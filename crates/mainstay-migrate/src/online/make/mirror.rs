@@ -7,9 +7,10 @@ use mainstay_db::Engine;
 use super::triggers::{self, Mirror, New};
 use super::{Fill, How, Made, Site, Work, mirror_end};
 use crate::online::change::{Kind, beside};
-use crate::online::expr::{check, renamed};
+use crate::online::expr::{check, mentions, renamed};
 use crate::online::ground::{Column, Index};
 use crate::online::look::refused;
+use crate::online::plan::Makes;
 use crate::online::rebuild::{Edit, Rebuild};
 
 pub(super) fn mirror(site: Site<'_>, kind: &Kind) -> Result<Made> {
@@ -24,6 +25,7 @@ pub(super) fn mirror(site: Site<'_>, kind: &Kind) -> Result<Made> {
                 None => cast_back(site, old, &new),
             };
             let kind = retype.kind.of(engine, "retype_column.type")?;
+            let kind = if engine == Engine::Sqlite { with_collation(kind, old) } else { kind };
             let column = Column { name: new, kind, ..old.clone() };
             let fill = retype.using.of(engine, "retype_column.using")?;
             Mirror { old, new: vec![New { column, fill }], back, relaxed: false }
@@ -58,6 +60,16 @@ fn renaming<'a>(site: Site<'_>, old: &'a Column, to: &str) -> Mirror<'a> {
     Mirror { old, new: vec![new], back: site.q(to), relaxed: false }
 }
 
+/// SQLite's new column compares as the old one did, unless its type says otherwise.
+fn with_collation(kind: String, old: &Column) -> String {
+    match old.kind.split_once(" COLLATE ") {
+        Some((_, collation)) if !mentions(&kind, Engine::Sqlite, "COLLATE") => {
+            format!("{kind} COLLATE {collation}")
+        }
+        _ => kind,
+    }
+}
+
 /// PostgreSQL converts many types only where it is told to.
 fn cast_back(site: Site<'_>, old: &Column, new: &str) -> String {
     let kind = old.kind.split(" COLLATE ").next().unwrap_or_default();
@@ -82,8 +94,9 @@ fn checked(site: Site<'_>, mirror: &Mirror<'_>) -> Result<()> {
 fn made(site: Site<'_>, mirror: &Mirror<'_>, replaces: bool, copied: bool) -> Made {
     let names: Vec<_> = mirror.new.iter().map(|new| new.column.name.clone()).collect();
     let copies = if copied { copies(site, mirror) } else { Vec::new() };
+    let columns = mirror.new.iter().map(|new| &new.column);
     let mut expand: Vec<_> =
-        mirror.new.iter().map(|new| site.add_column(&new.column.name, &new.column.kind)).collect();
+        columns.map(|new| site.add_column(&new.name, &new.kind, &new.comment)).collect();
     expand.push(keeps(site, mirror));
     expand.extend(copies.iter().map(|copy| copy.work(site)));
     let restores =
@@ -102,12 +115,20 @@ fn made(site: Site<'_>, mirror: &Mirror<'_>, replaces: bool, copied: bool) -> Ma
             site.ground.table
         ));
     }
+    if replaces && site.engine() == Engine::MySql && !site.drops_at_once() {
+        notes.push(format!(
+            "the server drops no column at once: {}, of about {} rows, is locked at the end while it is \
+             written anew",
+            site.ground.table, site.ground.rows
+        ));
+    }
     Made {
         expand,
         fill: Some(fill(site, mirror)),
         contract: mirror_end::contract(site, mirror, &copies, replaces),
         abort: super::add::abort(site, &names, restores, &copy_names),
         drops,
+        makes: copy_names.into_iter().map(Makes::Index).collect(),
         notes,
     }
 }
@@ -134,11 +155,11 @@ fn fill(site: Site<'_>, mirror: &Mirror<'_>) -> Fill {
         mirror.new.iter().map(of).collect::<Vec<_>>().join(by)
     };
     let q = |new: &New| site.q(&new.column.name);
-    let empty = each(" AND ", &|new| format!("{} IS NULL", q(new)));
-    let some = each(" OR ", &|new| format!("({}) IS NOT NULL", new.fill));
+    let empty = each(" AND ", &|new| site.is_null(&q(new)));
+    let some = each(" OR ", &|new| site.is_given(&format!("({})", new.fill)));
     let needs = format!("{empty} AND ({some})");
     let nulls = mirror.new.iter().filter(|new| !new.column.nullable);
-    let nulls: Vec<_> = nulls.map(|new| format!(" OR {} IS NULL", q(new))).collect();
+    let nulls: Vec<_> = nulls.map(|new| format!(" OR {}", site.is_null(&q(new)))).collect();
     let nulls = nulls.concat();
     let set = match site.engine() {
         // Its triggers tell by the values who writes.

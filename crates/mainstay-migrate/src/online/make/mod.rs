@@ -5,6 +5,8 @@ mod add;
 mod constraint;
 mod mirror;
 mod mirror_end;
+#[cfg(test)]
+mod tests;
 mod triggers;
 
 use mainstay_core::Result;
@@ -28,9 +30,9 @@ pub(crate) struct Site<'a> {
 /// Errors: MIG-017.
 pub(crate) fn make(facts: &Facts, ground: &Ground, change: &Change) -> Result<Made> {
     let site = Site { facts, ground, change: &change.name };
-    let made = match &change.kind {
+    let mut made = match &change.kind {
         Kind::AddColumn(column) => add::column(site, column)?,
-        Kind::AddUnique(unique) => constraint::unique(site, unique)?,
+        Kind::AddUnique(unique) => constraint::unique(site, unique),
         Kind::AddForeignKey(key) => constraint::foreign_key(site, key),
         Kind::AddIndex(index) => constraint::index(site, index)?,
         kind @ (Kind::RenameColumn(_) | Kind::RetypeColumn(_) | Kind::SplitColumn(_)) => {
@@ -40,6 +42,12 @@ pub(crate) fn make(facts: &Facts, ground: &Ground, change: &Change) -> Result<Ma
     if made.fill.is_some() && ground.key.is_empty() {
         return Err(refused(format!("{} has no primary key", ground.table))
             .why("its rows are filled batch by batch, in the order of that key"));
+    }
+    if site.engine() == Engine::MySql && !made.contract.is_empty() {
+        // No transaction holds what goes together with the note that it is gone, so that it is written
+        // down before: once anything may be gone, nothing is taken back.
+        let title = "begins: from here on the change can't be taken back";
+        made.contract.insert(0, Work::run(title, Vec::<String>::new()));
     }
     Ok(made)
 }
@@ -137,6 +145,40 @@ impl Site<'_> {
         )
     }
 
+    /// Has a row if MySQL's schema has the trigger.
+    pub(crate) fn has_trigger(&self, name: &str) -> String {
+        format!(
+            "SELECT 1 FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA = {} AND TRIGGER_NAME = {}",
+            self.facts.literal(&self.facts.schema),
+            self.facts.literal(name)
+        )
+    }
+
+    /// Whether MySQL's server drops a column without writing the rows anew.
+    pub(crate) fn drops_at_once(&self) -> bool {
+        if self.facts.mariadb {
+            self.facts.at_least(10, 4, 0)
+        } else {
+            self.facts.at_least(8, 0, 29)
+        }
+    }
+
+    /// The condition that `expr` is NULL. PostgreSQL's IS NULL also holds of a row of NULLs.
+    pub(crate) fn is_null(&self, expr: &str) -> String {
+        match self.engine() {
+            Engine::Postgres => format!("{expr} IS NOT DISTINCT FROM NULL"),
+            Engine::MySql | Engine::Sqlite => format!("{expr} IS NULL"),
+        }
+    }
+
+    /// The condition that it is not.
+    pub(crate) fn is_given(&self, expr: &str) -> String {
+        match self.engine() {
+            Engine::Postgres => format!("{expr} IS DISTINCT FROM NULL"),
+            Engine::MySql | Engine::Sqlite => format!("{expr} IS NOT NULL"),
+        }
+    }
+
     /// Has a row if MySQL's table has the foreign key.
     pub(crate) fn has_foreign_key(&self, name: &str) -> String {
         format!(
@@ -167,12 +209,13 @@ impl Site<'_> {
     }
 
     /// A column that is NULL to begin with, added by the engine's cheapest way.
-    pub(crate) fn add_column(&self, name: &str, kind: &str) -> Work {
+    pub(crate) fn add_column(&self, name: &str, kind: &str, comment: &str) -> Work {
         let title = format!("adds the column {name}, empty");
         let sql = format!("ALTER TABLE {} ADD COLUMN {} {kind}", self.table(), self.q(name));
         match self.engine() {
             Engine::MySql => {
-                self.alter(title, &format!("{sql} NULL"), Some(&self.has_column(name)))
+                let sql = format!("{sql} NULL{}", self.comment(comment));
+                self.alter(title, &sql, Some(&self.has_column(name)))
             }
             Engine::Postgres | Engine::Sqlite => Work::run(title, [sql]),
         }
@@ -197,12 +240,14 @@ impl Site<'_> {
     pub(crate) fn definition(&self, column: &Column) -> String {
         let null = if column.nullable { " NULL" } else { " NOT NULL" };
         let default = column.default.as_ref().map(|d| format!(" DEFAULT {d}")).unwrap_or_default();
-        let comment = if column.comment.is_empty() {
-            String::new()
-        } else {
-            format!(" COMMENT {}", self.facts.literal(&column.comment))
-        };
-        format!("{}{null}{default}{comment}", column.kind)
+        format!("{}{null}{default}{}", column.kind, self.comment(&column.comment))
+    }
+
+    fn comment(&self, comment: &str) -> String {
+        if comment.is_empty() {
+            return String::new();
+        }
+        format!(" COMMENT {}", self.facts.literal(comment))
     }
 
     /// PostgreSQL's way to NOT NULL without a long lock: a check that is not validated at first.
@@ -211,7 +256,7 @@ impl Site<'_> {
             return Vec::new();
         }
         let (table, check) = (self.table(), self.q(&self.own("nn")));
-        let all: Vec<_> = columns.iter().map(|c| format!("{} IS NOT NULL", self.q(c))).collect();
+        let all: Vec<_> = columns.iter().map(|c| self.is_given(&self.q(c))).collect();
         let names = columns.join(", ");
         vec![
             Work::run(

@@ -113,20 +113,20 @@ fn postgres(site: Site<'_>, body: &str) -> Vec<Say> {
     .collect()
 }
 
-/// MySQL's two triggers. One that a killed run left is made again.
+/// MySQL's two triggers, the one for updates first: a row that comes in before the other is made has
+/// no new values, and the backfill finds it, while one that has some and is updated unseen would keep
+/// them. For the same reason none is taken away to be made again.
 fn mysql(site: Site<'_>, insert: &str, update: &str) -> Vec<Say> {
     let each = |suffix: &str, event: &str, body: &str| {
-        let name = site.named(&site.own(suffix));
-        [
-            format!("DROP TRIGGER IF EXISTS {name}"),
-            format!(
-                "CREATE TRIGGER {name} BEFORE {event} ON {} FOR EACH ROW BEGIN {body} END",
-                site.table()
-            ),
-        ]
+        let name = site.own(suffix);
+        let sql = format!(
+            "CREATE TRIGGER {} BEFORE {event} ON {} FOR EACH ROW BEGIN {body} END",
+            site.named(&name),
+            site.table()
+        );
+        Say::unless(sql, site.has_trigger(&name))
     };
-    let all = [each("bi", "INSERT", insert), each("bu", "UPDATE", update)];
-    all.into_iter().flatten().map(Say::new).collect()
+    vec![each("bu", "UPDATE", update), each("bi", "INSERT", insert)]
 }
 
 fn sqlite(site: Site<'_>, suffix: &str, event: &str, when: &str, body: &str) -> String {
@@ -155,7 +155,8 @@ pub(super) fn fill(site: Site<'_>, fills: &Fills<'_>) -> Vec<Say> {
         Engine::Postgres => postgres(
             site,
             &format!(
-                " BEGIN IF NEW.{column} IS NULL THEN NEW.{column} := ({fill}); END IF; RETURN NEW; END "
+                " BEGIN IF {} THEN NEW.{column} := ({fill}); END IF; RETURN NEW; END ",
+                site.is_null(&format!("NEW.{column}"))
             ),
         ),
         Engine::MySql => {
@@ -228,19 +229,20 @@ impl Texts<'_> {
             |c: &str| format!("ROW(NEW.{c})::record OPERATOR(pg_catalog.*<>) ROW(OLD.{c})::record");
         let back = format!("NEW.{old} := ({});", self.in_new(&self.mirror.back));
         let forth = self.each_fill(" ", |c, fill| format!("NEW.{c} := ({});", self.in_new(fill)));
+        let null = |c: &str| self.site.is_null(&format!("NEW.{c}"));
         let rest = self.each_fill(" ", |c, fill| {
-            format!("IF NEW.{c} IS NULL THEN NEW.{c} := ({}); END IF;", self.in_new(fill))
+            format!("IF {} THEN NEW.{c} := ({}); END IF;", null(c), self.in_new(fill))
         });
         let body = format!(
             " BEGIN IF TG_OP = 'INSERT' THEN \
              IF {given} THEN {back} ELSE {forth} END IF; \
              ELSIF {changed} THEN IF {unfilled} THEN {rest} END IF; {back} \
              ELSIF {written} OR ({empty}) THEN {forth} END IF; RETURN NEW; END ",
-            given = self.each(" OR ", |c| format!("NEW.{c} IS NOT NULL")),
+            given = self.each(" OR ", |c| self.site.is_given(&format!("NEW.{c}"))),
             changed = self.each(" OR ", differs),
             unfilled = self.unfilled(),
             written = differs(&old),
-            empty = self.each(" AND ", |c| format!("NEW.{c} IS NULL")),
+            empty = self.each(" AND ", null),
         );
         postgres(self.site, &body)
     }
@@ -248,15 +250,20 @@ impl Texts<'_> {
     /// A row that the backfill has not come to, and of whose new columns some are written: the others
     /// must be filled before the old one is made of all. Of a single column there are no others.
     fn unfilled(&self) -> String {
-        let empty = self.each(" AND ", |c| format!("OLD.{c} IS NULL"));
+        let empty = self.each(" AND ", |c| self.site.is_null(&format!("OLD.{c}")));
         if self.mirror.new.len() > 1 { empty } else { "FALSE".to_owned() }
     }
 
     fn mysql(&self) -> Vec<Say> {
         let old = self.old();
-        // Byte by byte: a collation may be blind to case.
-        let differs =
-            |c: &str| format!("NOT (CAST(NEW.{c} AS BINARY) <=> CAST(OLD.{c} AS BINARY))");
+        // Also byte by byte: a collation may be blind to case. Not that alone: of a FLOAT it sees six
+        // digits.
+        let differs = |c: &str| {
+            format!(
+                "(NOT (NEW.{c} <=> OLD.{c}) OR \
+                 NOT (CAST(NEW.{c} AS BINARY) <=> CAST(OLD.{c} AS BINARY)))"
+            )
+        };
         let back = format!("SET NEW.{old} = ({});", self.in_new(&self.mirror.back));
         let forth =
             self.each_fill(" ", |c, fill| format!("SET NEW.{c} = ({});", self.in_new(fill)));

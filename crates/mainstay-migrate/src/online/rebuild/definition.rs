@@ -70,16 +70,41 @@ impl Definition {
         self.items.iter().any(|item| words(item).iter().any(|w| w == "AUTOINCREMENT"))
     }
 
-    /// What in it uses `column`: its own UNIQUE, CHECK and REFERENCES, and whatever else names it.
+    /// What the column is compared by, where it says so.
+    pub(crate) fn collation(&self, column: &str) -> Option<String> {
+        let item = self.items.iter().find(|item| is(item, column))?;
+        let (mut depth, mut named) = (0_usize, false);
+        for (token, range) in tokens(item, SQLITE) {
+            let text = &item[range];
+            if named {
+                return name_of(token, text, SQLITE);
+            }
+            match (token, text) {
+                (Token::Other, "(") => depth += 1,
+                (Token::Other, ")") => depth = depth.saturating_sub(1),
+                (Token::Word, word) => named = depth == 0 && word.eq_ignore_ascii_case("COLLATE"),
+                _ => {}
+            }
+        }
+        None
+    }
+
+    /// What in it uses `column`: its own UNIQUE, CHECK, REFERENCES and ON CONFLICT, which no other
+    /// column takes over, and whatever else names it.
     pub(crate) fn users(&self, column: &str) -> Vec<String> {
         let mut found = Vec::new();
         for item in &self.items {
             match column_of(item) {
                 Some(name) if same(SQLITE, &name, column) => {
                     let own = words(item);
-                    let uses = ["UNIQUE", "CHECK", "REFERENCES"];
-                    let used = uses.iter().filter(|w| own.iter().skip(1).any(|o| o == *w));
-                    found.extend(used.map(|word| format!("{word} in its definition")));
+                    let uses = [
+                        ("UNIQUE", "UNIQUE"),
+                        ("CHECK", "CHECK"),
+                        ("REFERENCES", "REFERENCES"),
+                        ("CONFLICT", "ON CONFLICT"),
+                    ];
+                    let used = uses.iter().filter(|(w, _)| own.iter().skip(1).any(|o| o == w));
+                    found.extend(used.map(|(_, shown)| format!("{shown} in its definition")));
                 }
                 _ if mentions(item, SQLITE, column) => found.push(item.trim().to_owned()),
                 _ => {}
@@ -240,10 +265,20 @@ mod tests {
     }
 
     #[test]
+    fn a_collation_is_found() {
+        let sql =
+            "CREATE TABLE t (a TEXT DEFAULT ('x' COLLATE RTRIM) COLLATE NoCase NOT NULL, b TEXT)";
+        let definition = Definition::parse(sql).unwrap();
+        assert_eq!(definition.collation("A").as_deref(), Some("NoCase"));
+        assert_eq!(definition.collation("b"), None);
+    }
+
+    #[test]
     fn users_are_found() {
         let definition = Definition::parse(SQL).unwrap();
         assert_eq!(definition.users("id"), ["CHECK (id > 0) -- end"]);
-        assert!(definition.users("o").is_empty());
+        assert_eq!(definition.users("o"), ["ON CONFLICT in its definition"]);
+        assert!(definition.users("n").is_empty());
         assert!(Definition::parse("CREATE VIRTUAL TABLE t USING fts5(a)").is_none());
     }
 }

@@ -81,64 +81,102 @@ fn constrained(case: &mut Case<'_>, table: &Name, column: &ColumnDef) {
     if column.unique || column.primary_key {
         let word = if column.primary_key { "PRIMARY KEY" } else { "UNIQUE" };
         let what = format!("a {word} column is added to {}", case.sized(table));
+        let filled =
+            if column.primary_key { "-- in later files: fill it in batches, then\n" } else { "" };
         let fix = format!(
-            "ALTER TABLE {table} ADD COLUMN {name} {};\n{}",
+            "ALTER TABLE {table} ADD COLUMN {name} {};\n{filled}{}",
             column.kind,
-            key_by_index(table, None, std::slice::from_ref(name), word)
+            key_by_index(case, table, None, std::slice::from_ref(name), word)
         );
         case.report(Code::LintUniqueBuildsIndex, Some(table), what, INDEX, fix);
     }
-    if let Some(target) = &column.references {
-        let fix = format!(
-            "ALTER TABLE {table} ADD COLUMN {name} {};\n{}",
-            column.kind,
-            foreign_later(table, None, std::slice::from_ref(name), target)
-        );
+    // Where every row gets NULL, the server knows that there is nothing to look up.
+    let filled = column.default != DefaultValue::None
+        || column.identity
+        || column.generated != Generated::No
+        || column.kind.contains("serial");
+    if let Some(target) = column.references.as_ref().filter(|_| filled) {
+        let made = made_of(table, std::slice::from_ref(name), "fkey");
+        let refers = case.text.get(target.span.clone()).unwrap_or_default();
+        let body = format!("FOREIGN KEY ({name}) {refers}");
+        let fix = format!("{}\n{}", add_plain(table, column), not_valid(table, &made, &body));
         let what = format!("{name} is added with a foreign key to {}", case.sized(table));
         case.report(Code::LintForeignKeyValidates, Some(table), what, FOREIGN, fix);
     }
     if column.check {
-        let fix = format!(
-            "ALTER TABLE {table} ADD COLUMN {name} {};\n{}",
-            column.kind,
-            check_later(table, None, name.bare(), "...")
-        );
+        let made = made(&[table.bare(), name.bare(), "check"]);
+        let check = not_valid(table, &made, "CHECK (...)");
+        let fix = format!("{}\n{check}", add_plain(table, column));
         let what = format!("{name} is added with a CHECK to {}", case.sized(table));
         case.report(Code::LintCheckValidates, Some(table), what, SCANS, fix);
     }
 }
 
+/// The column with its default, and without its constraints.
+fn add_plain(table: &Name, column: &ColumnDef) -> String {
+    let (name, kind) = (&column.name, &column.kind);
+    let null = if column.not_null { " NOT NULL" } else { "" };
+    let default = match column.default {
+        DefaultValue::None => String::new(),
+        _ => format!(" DEFAULT {}", column.default_text),
+    };
+    format!("ALTER TABLE {table} ADD COLUMN {name} {kind}{default}{null};")
+}
+
 const INDEX: &str = "its index is built with readers and writers locked out";
 const FOREIGN: &str = "both tables are locked against writers until every row has been looked up";
 
-/// A unique index that is built beside the writers, and the constraint made of it.
-fn key_by_index(table: &Name, name: Option<&Name>, columns: &[Name], word: &str) -> String {
+/// A unique index that is built beside the writers, and the constraint made of it. A primary key's
+/// columns are made NOT NULL before, by checks: else all rows are read for that under the lock.
+fn key_by_index(
+    case: &Case<'_>,
+    table: &Name,
+    name: Option<&Name>,
+    columns: &[Name],
+    word: &str,
+) -> String {
+    let mut steps = String::new();
+    for column in columns.iter().filter(|_| word == "PRIMARY KEY") {
+        if case.column(table, column).is_none_or(|facts| facts.nullable) {
+            let trusted = !case.server.before(12, 0, 0);
+            steps += &not_null_steps(table, column, trusted);
+            steps += "\n-- then\n";
+        }
+    }
     let made = made_of(table, columns, if word == "UNIQUE" { "key" } else { "pkey" });
     let name = name.map_or(made, |name| name.raw.clone());
     let columns = list(columns);
     format!(
-        "CREATE UNIQUE INDEX CONCURRENTLY {name} ON {table} ({columns});\n\
+        "{steps}CREATE UNIQUE INDEX CONCURRENTLY {name} ON {table} ({columns});\n\
          ALTER TABLE {table} ADD CONSTRAINT {name} {word} USING INDEX {name};"
     )
 }
 
-fn foreign_later(table: &Name, name: Option<&Name>, columns: &[Name], target: &Name) -> String {
-    let made = made_of(table, columns, "fkey");
-    let name = name.map_or(made, |name| name.raw.clone());
-    let columns = list(columns);
+/// `body` is the constraint as it is written, its name left out.
+fn not_valid(table: &Name, name: &str, body: &str) -> String {
     format!(
-        "ALTER TABLE {table} ADD CONSTRAINT {name} FOREIGN KEY ({columns}) REFERENCES {target} \
-         NOT VALID;\n-- in the next file:\nALTER TABLE {table} VALIDATE CONSTRAINT {name};"
+        "ALTER TABLE {table} ADD CONSTRAINT {name} {body} NOT VALID;\n\
+         -- in the next file:\nALTER TABLE {table} VALIDATE CONSTRAINT {name};"
     )
 }
 
-fn check_later(table: &Name, name: Option<&Name>, column: &str, test: &str) -> String {
-    let made = made(&[table.bare(), column, "check"]);
-    let name = name.map_or(made, |name| name.raw.clone());
-    format!(
-        "ALTER TABLE {table} ADD CONSTRAINT {name} CHECK ({test}) NOT VALID;\n\
+/// NOT NULL by a check that is validated beside writers.
+fn not_null_steps(table: &Name, column: &Name, trusted: bool) -> String {
+    let name = made(&[table.bare(), column.bare(), "not_null"]);
+    let add = format!(
+        "ALTER TABLE {table} ADD CONSTRAINT {name} CHECK ({column} IS NOT NULL) NOT VALID;\n\
          -- in the next file:\nALTER TABLE {table} VALIDATE CONSTRAINT {name};"
-    )
+    );
+    if trusted {
+        format!(
+            "{add}\nALTER TABLE {table} ALTER COLUMN {column} SET NOT NULL;\n\
+             ALTER TABLE {table} DROP CONSTRAINT {name};"
+        )
+    } else {
+        format!(
+            "{add}\n-- and leave it at the check: before version 12 SET NOT NULL reads all rows"
+        )
+    }
 }
 
 fn change_type(case: &mut Case<'_>, table: &Name, column: &Name, kind: &str, using: bool) {
@@ -184,21 +222,7 @@ fn set_not_null(case: &mut Case<'_>, table: &Name, column: &Name) {
     if proven && trusted {
         return;
     }
-    let name = made(&[table.bare(), column.bare(), "not_null"]);
-    let add = format!(
-        "ALTER TABLE {table} ADD CONSTRAINT {name} CHECK ({column} IS NOT NULL) NOT VALID;\n\
-         -- in the next file:\nALTER TABLE {table} VALIDATE CONSTRAINT {name};"
-    );
-    let fix = if trusted {
-        format!(
-            "{add}\nALTER TABLE {table} ALTER COLUMN {column} SET NOT NULL;\n\
-             ALTER TABLE {table} DROP CONSTRAINT {name};"
-        )
-    } else {
-        format!(
-            "{add}\n-- and leave it at the check: before version 12 SET NOT NULL reads all rows"
-        )
-    };
+    let fix = not_null_steps(table, column, trusted);
     case.report(
         Code::LintSetNotNull,
         Some(table),
@@ -224,19 +248,23 @@ fn add_constraint(case: &mut Case<'_>, table: &Name, constraint: &Constraint) {
             let primary = constraint.kind == ConstraintKind::PrimaryKey;
             let word = if primary { "PRIMARY KEY" } else { "UNIQUE" };
             let what = format!("{word} ({}) is added to {}", list(columns), case.sized(table));
-            let fix = key_by_index(table, name, columns, word);
+            let fix = key_by_index(case, table, name, columns, word);
             case.report(Code::LintUniqueBuildsIndex, Some(table), what, INDEX, fix);
         }
         ConstraintKind::Foreign(target) if !constraint.not_valid => {
             let what = format!("a foreign key to {target} is added to {}", case.sized(table));
-            let fix = foreign_later(table, name, columns, target);
+            let made = made_of(table, columns, "fkey");
+            let name = name.map_or(made, |name| name.raw.clone());
+            let body = case.text.get(constraint.span.clone()).unwrap_or_default();
+            let fix = not_valid(table, &name, body);
             case.report(Code::LintForeignKeyValidates, Some(table), what, FOREIGN, fix);
         }
         ConstraintKind::Check(tested) if !constraint.not_valid => {
             let what = format!("a CHECK is added to {}", case.sized(table));
-            let test = tested.as_ref().map_or("...".to_owned(), |c| format!("{c} IS NOT NULL"));
-            let column = tested.as_ref().map_or("", Name::bare);
-            let fix = check_later(table, name, column, &test);
+            let made = made(&[table.bare(), tested.as_ref().map_or("", Name::bare), "check"]);
+            let name = name.map_or(made, |name| name.raw.clone());
+            let body = case.text.get(constraint.span.clone()).unwrap_or_default();
+            let fix = not_valid(table, &name, body);
             case.report(Code::LintCheckValidates, Some(table), what, SCANS, fix);
         }
         ConstraintKind::NotNull if !constraint.not_valid => {

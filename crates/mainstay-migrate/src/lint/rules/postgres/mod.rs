@@ -8,8 +8,8 @@ mod kinds;
 
 use mainstay_core::Code;
 
-use super::super::parse::{Action, AlterTable, CreateIndex, Name, Statement};
-use super::{Case, locks, made_of};
+use super::super::parse::{Action, AlterTable, CreateIndex, Name, Statement, span};
+use super::{Case, locks};
 
 pub(super) fn check(case: &mut Case<'_>, parsed: &Statement) {
     match parsed {
@@ -31,7 +31,11 @@ pub(super) fn check(case: &mut Case<'_>, parsed: &Statement) {
         Statement::Cluster { table } => full_rewrite(case, table.as_ref(), "CLUSTER"),
         Statement::Reindex { object, name, concurrently: false } => reindex(case, object, name),
         Statement::RefreshView { name, concurrently: false } => refresh(case, name),
-        Statement::LockTable { names } => lock_table(case, names),
+        Statement::LockTable { names, mode }
+            if mode.as_deref().is_none_or(|mode| mode == "ACCESS EXCLUSIVE") =>
+        {
+            lock_table(case, names);
+        }
         Statement::AddEnumValue { kind, value } => enum_value(case, kind, value),
         _ => {}
     }
@@ -53,19 +57,20 @@ fn create_index(case: &mut Case<'_>, index: &CreateIndex) {
         format!("builds an index on {}, and lets nobody write meanwhile", case.sized(table)),
         "every INSERT, UPDATE and DELETE of the table waits until all rows have been read and \
          sorted",
-        concurrent(index),
+        concurrent(case),
     );
 }
 
-/// The statement that builds the index beside the writers.
-fn concurrent(index: &CreateIndex) -> String {
-    let table = &index.table;
-    let made = made_of(table, &index.columns, "idx");
-    let name = index.name.as_ref().map_or(made, |name| name.raw.clone());
-    let unique = if index.unique { "UNIQUE " } else { "" };
-    let columns = super::list(&index.columns);
-    let rest = if index.ordinary { "" } else { " ..." };
-    format!("CREATE {unique}INDEX CONCURRENTLY {name} ON {table} ({columns}){rest};")
+/// The statement as it is written, building the index beside the writers.
+fn concurrent(case: &Case<'_>) -> String {
+    let index = case.tokens.iter().position(|token| token.is("INDEX")).map_or(0, |n| n + 1);
+    let (before, after) = case.tokens.split_at(index.min(case.tokens.len()));
+    let after = match after {
+        [rest @ .., last] if last.text == ";" => rest,
+        rest => rest,
+    };
+    let written = |tokens| case.text.get(span(tokens)).unwrap_or_default();
+    format!("{} CONCURRENTLY {};", written(before), written(after))
 }
 
 fn drop_index(case: &mut Case<'_>, name: &Name) {
@@ -144,7 +149,7 @@ fn lock_table(case: &mut Case<'_>, names: &[Name]) {
         Code::LintLockTable,
         Some(table),
         format!("locks {} until the transaction ends", case.sized(table)),
-        "without a mode it is the strongest lock there is, and readers wait for it too",
+        "it is the strongest lock there is, also where no mode is named, and readers wait for it too",
         "leave it out: each statement takes the lock that it needs; or name the weakest mode that \
          does, such as IN SHARE ROW EXCLUSIVE MODE, as the last statement before the work",
     );
