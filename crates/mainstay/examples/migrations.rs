@@ -11,7 +11,10 @@ fn migrations(second: &'static str) -> Migrations {
         .text("V1__users.sql", USERS)
         .text("V2__ada.sql", second)
         .text("U2__ada.sql", "DELETE FROM users WHERE id = 1")
-        .text("R__names.sql", "DROP VIEW IF EXISTS names; CREATE VIEW names AS SELECT name FROM users")
+        .text(
+            "R__names.sql",
+            "DROP VIEW IF EXISTS names; CREATE VIEW names AS SELECT name FROM users",
+        )
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -19,7 +22,8 @@ async fn main() -> mainstay::Result<()> {
     let db = Db::connect("sqlite::memory:").await?;
 
     println!("a statement that fails is named with its place:");
-    let wrong = migrations("INSERT INTO users VALUES (1, 'Ada');\nINSERT INTO user VALUES (2, 'Bob');");
+    let wrong =
+        migrations("INSERT INTO users VALUES (1, 'Ada');\nINSERT INTO user VALUES (2, 'Bob');");
     if let Err(error) = Migrator::new(&db, wrong).up(Target::Latest).await {
         println!("{}\n", error.report());
     }

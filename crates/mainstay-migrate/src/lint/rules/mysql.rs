@@ -224,14 +224,16 @@ fn tell(
                     let next = made(&[column.bare(), "new"]);
                     format!(
                         "ALTER TABLE {table} ADD COLUMN {next} {kind}, ALGORITHM=INSTANT;\n\
-                         -- write both from the program, fill {next} in batches, read {next}, and \
-                         drop {column} in a later file"
+                         -- write both, fill {next} in batches, read {next}, and drop {column} in a \
+                         later file: mainstay migrate expand does so from a retype_column"
                     )
                 }
-                None => "run it with a tool that copies beside the writers, such as gh-ost or \
-                    pt-online-schema-change; ALGORITHM=INPLACE, LOCK=NONE in the statement makes \
-                    the server refuse rather than lock writers out"
-                    .to_owned(),
+                None => {
+                    "declare the change for mainstay migrate expand, or copy the table beside the \
+                    writers with a tool such as gh-ost; ALGORITHM=INPLACE, LOCK=NONE in the \
+                    statement makes the server refuse rather than lock writers out"
+                        .to_owned()
+                }
             };
             case.report(
                 Code::LintMySqlWritersBlocked,
