@@ -126,12 +126,13 @@ impl Session {
     /// Errors: DB-001 to DB-036, as [`Query`](crate::Query)'s.
     pub async fn run(&mut self, sql: &str) -> Result<u64> {
         let mut changed = 0;
-        self.each(sql, Vec::new(), |step| {
+        let each = self.each(sql, Vec::new(), |step| {
             if let Step::Done { affected, .. } = step {
                 changed += affected;
             }
-        })
-        .await?;
+        });
+        // Boxed: its users wait for it many calls deep, and each would hold the whole of it.
+        Box::pin(each).await?;
         Ok(changed)
     }
 
@@ -140,12 +141,12 @@ impl Session {
     /// Errors: as [`run`](Self::run); DB-012.
     pub async fn rows(&mut self, sql: &str, values: Vec<Value>) -> Result<Vec<Row>> {
         let mut rows = Vec::new();
-        self.each(sql, values, |step| {
+        let each = self.each(sql, values, |step| {
             if let Step::Row(row) = step {
                 rows.push(row);
             }
-        })
-        .await?;
+        });
+        Box::pin(each).await?;
         Ok(rows)
     }
 

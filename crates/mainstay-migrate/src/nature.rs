@@ -141,11 +141,10 @@ fn mysql(words: &[&str]) -> Nature {
         | [
             "CREATE" | "ALTER" | "DROP" | "RENAME" | "TRUNCATE" | "GRANT" | "REVOKE" | "LOCK"
             | "UNLOCK" | "ANALYZE" | "OPTIMIZE" | "CHECK" | "REPAIR" | "FLUSH" | "CACHE" | "RESET"
-            | "INSTALL" | "UNINSTALL",
+            | "INSTALL" | "UNINSTALL" | "EXECUTE",
             ..,
         ]
         | ["LOAD", "INDEX", ..]
-        | ["EXECUTE", ..]
         | ["SET", "PASSWORD" | "DEFAULT", ..] => Nature::Commits,
         ["SET" | "USE" | "PREPARE" | "DEALLOCATE", ..] => Nature::Setting,
         _ => Nature::Plain,

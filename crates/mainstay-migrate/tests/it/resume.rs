@@ -25,7 +25,9 @@ struct Files(tempfile::TempDir);
 impl Files {
     fn new(files: &[(&str, &str)]) -> Self {
         let files_ = Self(tempfile::tempdir().unwrap());
-        files.iter().for_each(|(name, text)| files_.write(name, text));
+        for (name, text) in files {
+            files_.write(name, text);
+        }
         files_
     }
 

@@ -54,7 +54,8 @@ pub(super) fn column(site: Site<'_>, add: &AddColumn) -> Result<Made> {
 /// MySQL's columns that it would set at the update: nobody but the backfill has touched the row.
 fn kept(site: Site<'_>) -> String {
     let kept = site.ground.columns.iter().filter(|column| column.on_update);
-    kept.map(|column| format!(", {0} = {0}", site.q(&column.name))).collect()
+    let kept: Vec<_> = kept.map(|column| format!(", {0} = {0}", site.q(&column.name))).collect();
+    kept.concat()
 }
 
 /// Whether the server adds a NOT NULL column with a default without touching the rows.
