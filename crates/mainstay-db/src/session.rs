@@ -9,6 +9,7 @@ use std::sync::Arc;
 use mainstay_core::{Code, Error, Place, Result};
 use mainstay_pool::{Lease, What};
 
+#[cfg(feature = "postgres")]
 use crate::connection::{Connection, Raw};
 use crate::db::Db;
 use crate::deadline::scope_deadline;
@@ -153,27 +154,34 @@ impl Session {
     /// PostgreSQL's `COPY ... FROM STDIN`, with the data that it reads. Returns the rows copied.
     ///
     /// Errors: as [`run`](Self::run); DB-017 on another engine.
+    #[allow(clippy::unused_async, reason = "only PostgreSQL is waited for")]
     pub async fn copy_in(&mut self, sql: &str, data: &str) -> Result<u64> {
+        #[cfg(feature = "postgres")]
+        if self.engine() == Engine::Postgres {
+            return self.copy(sql, data).await;
+        }
+        let _ = data;
+        let what = format!("{} has no COPY: {}", self.engine(), What::shortened(sql));
+        Err(Error::new(Code::WrongEngine, what))
+    }
+
+    #[cfg(feature = "postgres")]
+    async fn copy(&mut self, sql: &str, data: &str) -> Result<u64> {
         let Self { db, hold, .. } = self;
         let hold = hold.as_mut().ok_or_else(gone)?;
         let Connection { raw, state, .. } = &mut **hold;
-        #[cfg(feature = "postgres")]
-        if let Raw::Postgres(postgres, _) = raw {
-            // Cut off half-way, nobody knows which answer is whose.
-            state.broken = true;
-            let work = async {
-                let mut copy = postgres.copy_in_raw(sql).await?;
-                copy.send(data.as_bytes()).await?;
-                copy.finish().await
-            };
-            let work = async { Ok(work.await) };
-            let outcome = db.in_time(scope_deadline(), work).await?;
-            state.broken = !matches!(&outcome, Ok(_) | Err(sqlx::Error::Database(_)));
-            return outcome.map_err(|e| from_driver(e, Some(sql)));
-        }
-        let _ = (raw, state, data);
-        let what = format!("{} has no COPY: {}", db.engine(), What::shortened(sql));
-        Err(Error::new(Code::WrongEngine, what))
+        #[allow(irrefutable_let_patterns, reason = "refutable only with several engines")]
+        let Raw::Postgres(postgres, _) = raw else { return Err(gone()) };
+        // Cut off half-way, nobody knows which answer is whose.
+        state.broken = true;
+        let work = async {
+            let mut copy = postgres.copy_in_raw(sql).await?;
+            copy.send(data.as_bytes()).await?;
+            copy.finish().await
+        };
+        let outcome = db.in_time(scope_deadline(), async { Ok(work.await) }).await?;
+        state.broken = !matches!(&outcome, Ok(_) | Err(sqlx::Error::Database(_)));
+        outcome.map_err(|e| from_driver(e, Some(sql)))
     }
 
     async fn each(
