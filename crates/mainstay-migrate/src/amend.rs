@@ -129,20 +129,15 @@ impl Migrator {
         Ok(report)
     }
 
+    /// What is there counts, whatever order it came in.
     fn plan_inputs<'a>(
         &self,
         run: &Runner<'a>,
         history: &'a crate::history::History,
         target: &'a Target,
     ) -> Inputs<'a> {
-        Inputs {
-            scripts: run.scripts,
-            history,
-            target,
-            out_of_order: true,
-            values: run.values,
-            replaces: self.options.replace_placeholders,
-        }
+        let inputs = Inputs::of(&self.options, run.scripts, run.values, history, target);
+        Inputs { out_of_order: true, ..inputs }
     }
 
     /// Makes the history say what the files do: failed rows go, rows without a file are marked as

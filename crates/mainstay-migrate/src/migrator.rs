@@ -233,14 +233,8 @@ impl Migrator {
     }
 
     pub(crate) fn inputs<'a>(&self, opened: &'a Opened, target: &'a Target) -> Inputs<'a> {
-        Inputs {
-            scripts: &opened.scripts,
-            history: &opened.history,
-            target,
-            out_of_order: self.options.out_of_order,
-            values: &opened.values,
-            replaces: self.options.replace_placeholders,
-        }
+        let Opened { scripts, values, history, .. } = opened;
+        Inputs::of(&self.options, scripts, values, history, target)
     }
 
     /// What checking warns of. Errors: its first problem; a half that can't be gone on with, also where
@@ -319,7 +313,7 @@ impl Migrator {
         let mut report = Report::default();
         {
             let history = run.history.clone();
-            let inputs = self.inputs_of(run, &history, target);
+            let inputs = Inputs::of(&self.options, run.scripts, run.values, &history, target);
             let plan = Plan::make(&inputs)?;
             report.warnings = self.checked(&plan, &run.progress)?;
             report.unknown = unknown(&plan);
@@ -327,7 +321,7 @@ impl Migrator {
         self.prepare_history(run).await?;
         run.callback(Event::BeforeMigrate).await?;
         let history = run.history.clone();
-        let inputs = self.inputs_of(run, &history, target);
+        let inputs = Inputs::of(&self.options, run.scripts, run.values, &history, target);
         let plan = Plan::make(&inputs)?;
         let mut todo = todo(&plan, &run.progress);
         if *target == Target::Next {
@@ -354,22 +348,6 @@ impl Migrator {
         let last = todo.iter().filter_map(|item| item.version()).max();
         report.version = last.max(plan.current.as_ref()).map(ToString::to_string);
         Ok(report)
-    }
-
-    fn inputs_of<'a>(
-        &self,
-        run: &Runner<'a>,
-        history: &'a History,
-        target: &'a Target,
-    ) -> Inputs<'a> {
-        Inputs {
-            scripts: run.scripts,
-            history,
-            target,
-            out_of_order: self.options.out_of_order,
-            values: run.values,
-            replaces: self.options.replace_placeholders,
-        }
     }
 
     async fn apply(&self, run: &mut Runner<'_>, item: &Item<'_>) -> Result<Ran> {

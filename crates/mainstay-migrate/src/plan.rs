@@ -8,6 +8,7 @@ use mainstay_core::{Code, Error, Result};
 use crate::checksum::checksum;
 use crate::history::{Applied, History};
 use crate::name::Kind;
+use crate::options::Options;
 use crate::placeholder::Placeholders;
 use crate::source::{Script, Scripts};
 use crate::state::State;
@@ -88,6 +89,19 @@ pub(crate) struct Inputs<'a> {
     pub(crate) out_of_order: bool,
     pub(crate) values: &'a Placeholders,
     pub(crate) replaces: bool,
+}
+
+impl<'a> Inputs<'a> {
+    pub(crate) fn of(
+        options: &Options,
+        scripts: &'a Scripts,
+        values: &'a Placeholders,
+        history: &'a History,
+        target: &'a Target,
+    ) -> Self {
+        let (out_of_order, replaces) = (options.out_of_order, options.replace_placeholders);
+        Self { scripts, history, target, out_of_order, values, replaces }
+    }
 }
 
 struct Context<'a> {
