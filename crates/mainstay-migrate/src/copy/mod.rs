@@ -41,7 +41,7 @@ const BATCH_ROWS_MAX: usize = 100_000;
 /// those that change what they are given are found at the end, as a difference.
 ///
 /// ```
-/// use mainstay_migrate::Copy;
+/// use mainstay_migrate::copy::Copy;
 ///
 /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
 /// # let folder = std::env::temp_dir().join(format!("mainstay-copy-{}", std::process::id()));
