@@ -6,7 +6,7 @@ use serde::Serialize;
 use crate::callback::Event;
 use crate::history::{Applied, abbreviate};
 use crate::info::kind_of;
-use crate::migrator::{Migrator, Opened, Ran, Report};
+use crate::migrator::{Migrator, Ran, Report};
 use crate::plan::{Inputs, Item, Plan, Target};
 use crate::progress::{self, Key};
 use crate::run::{Runner, UNDO};
@@ -30,30 +30,20 @@ impl Migrator {
         work: impl AsyncFnOnce(&mut Runner<'_>) -> Result<R>,
         [before, after, error]: [Event; 3],
     ) -> Result<R> {
-        let mut opened = self.open().await?;
-        let lock = self.lock(&mut opened.database).await?;
-        self.read_again(&mut opened).await?;
-        let Opened { database, scripts, values, history, progress } = opened;
-        let mut run = Runner {
-            database,
-            lock,
-            history,
-            progress,
-            scripts: &scripts,
-            values: &values,
-            options: &self.options,
-            tell: &self.tell,
-        };
-        run.callback(before).await?;
-        let done = work(&mut run).await;
-        let event = if done.is_ok() { after } else { error };
-        match (run.callback(event).await, done) {
-            (Err(error), Err(first)) => {
-                self.tell.note(&format!("{} failed: {error}", event.as_str()));
-                Err(first)
+        let opened = self.open().await?;
+        self.locked(opened, async |run: &mut Runner<'_>| {
+            run.callback(before).await?;
+            let done = work(run).await;
+            let event = if done.is_ok() { after } else { error };
+            match (run.callback(event).await, done) {
+                (Err(error), Err(first)) => {
+                    self.tell.note(&format!("{} failed: {error}", event.as_str()));
+                    Err(first)
+                }
+                (called, done) => called.and(done),
             }
-            (called, done) => called.and(done),
-        }
+        })
+        .await
     }
 
     /// Takes back the last version that was applied, or with `target` all from the last down to and

@@ -41,6 +41,7 @@ mod options;
 mod placeholder;
 mod plan;
 mod progress;
+mod retry;
 mod run;
 mod script;
 mod source;

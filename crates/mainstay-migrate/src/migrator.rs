@@ -191,10 +191,29 @@ impl Migrator {
     ///
     /// Errors: MIG-001 to MIG-010, MIG-013, LOCK-003, CFG-003; those of connecting.
     pub async fn up(&self, target: Target) -> Result<Report> {
-        let mut opened = self.open().await?;
+        let opened = self.open().await?;
         if let Some(report) = self.nothing_to_do(&opened, &target)? {
             return Ok(report);
         }
+        self.locked(opened, async |run: &mut Runner<'_>| {
+            let done = self.up_locked(run, &target).await;
+            if done.is_err() {
+                // The failure is what is told; that a callback of it fails too is noted.
+                if let Err(error) = run.callback(Event::AfterMigrateError).await {
+                    self.tell.note(&format!("afterMigrateError failed: {error}"));
+                }
+            }
+            done
+        })
+        .await
+    }
+
+    /// Does `work` under the lock, with what others have done meanwhile read anew.
+    pub(crate) async fn locked<R>(
+        &self,
+        mut opened: Opened,
+        work: impl AsyncFnOnce(&mut Runner<'_>) -> Result<R>,
+    ) -> Result<R> {
         let lock = self.lock(&mut opened.database).await?;
         self.read_again(&mut opened).await?;
         let Opened { database, scripts, values, history, progress } = opened;
@@ -208,14 +227,7 @@ impl Migrator {
             options: &self.options,
             tell: &self.tell,
         };
-        let done = self.up_locked(&mut run, &target).await;
-        if done.is_err() {
-            // The failure is what is told; that a callback of it fails too is noted.
-            if let Err(error) = run.callback(Event::AfterMigrateError).await {
-                self.tell.note(&format!("afterMigrateError failed: {error}"));
-            }
-        }
-        done
+        work(&mut run).await
     }
 
     /// What `up` did, where that is nothing: found without the lock.

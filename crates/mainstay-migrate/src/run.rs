@@ -8,7 +8,6 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use mainstay_core::clock::Clock;
-use mainstay_core::rng::Rng;
 use mainstay_core::{Code, Error, Result};
 
 use crate::callback::Event;
@@ -19,12 +18,10 @@ use crate::lock::MigrationLock;
 use crate::options::Options;
 use crate::placeholder::Placeholders;
 use crate::progress::{self, Key, Progress};
+use crate::retry;
 use crate::script::{Prepared, prepare};
 use crate::source::{Script, Scripts};
 use crate::told::{Tell, Told};
-
-const PAUSE_MIN: Duration = Duration::from_millis(200);
-const PAUSE_MAX: Duration = Duration::from_secs(5);
 
 /// What a run has in hand.
 pub(crate) struct Runner<'a> {
@@ -142,7 +139,7 @@ impl Runner<'_> {
     async fn whole(&mut self, job: &Job<'_>) -> Result<()> {
         let statements = job.prepared.steps.len();
         self.tell.tell(Told::Begun { name: &job.script.path, statements, done: 0 });
-        if self.try_at_once(job).await {
+        if self.try_at_once(job).await? {
             return Ok(());
         }
         let mut attempt = 1;
@@ -170,13 +167,15 @@ impl Runner<'_> {
 
     /// Sends all of it as one text, which most scripts need no more than. Whether it was done: where it
     /// failed it is rolled back, and sent statement by statement to find out which it is.
-    async fn try_at_once(&mut self, job: &Job<'_>) -> bool {
+    ///
+    /// Errors: LOCK-003, after which nothing more is to be sent.
+    async fn try_at_once(&mut self, job: &Job<'_>) -> Result<bool> {
         let around = job.around;
         let called = [around.before, around.before_statement, around.after_statement, around.after];
         let plain = job.prepared.steps.iter().all(|step| step.statement.copy.is_none());
         let called = called.into_iter().any(|event| of_event(self.scripts, event).next().is_some());
         if !plain || called || self.database.facts.engine == mainstay_db::Engine::MySql {
-            return false;
+            return Ok(false);
         }
         let texts = job.prepared.steps.iter().map(|step| step.statement.text.as_str());
         let begin = self.database.begin_sql();
@@ -184,15 +183,17 @@ impl Runner<'_> {
         // A statement may end in a comment to the end of its line.
         let all: Vec<&str> =
             std::iter::once(begin).chain(texts).chain([sql.as_str(), "COMMIT"]).collect();
-        match self.database.run(&all.join("\n;\n")).await {
+        let all = all.join("\n;\n");
+        match self.lock.during(self.database.run(&all)).await {
             Ok(_) => {
                 self.recorded(job, row, done);
-                true
+                Ok(true)
             }
+            Err(error) if error.code() == Code::LockLost => Err(error),
             Err(_) => {
                 // Where the server is gone, the next statement says so.
                 let _ = self.database.rollback().await;
-                false
+                Ok(false)
             }
         }
     }
@@ -264,13 +265,9 @@ impl Runner<'_> {
 
     /// After a lock was not had: waits, and says whether to try again.
     pub(crate) async fn tries_again(&self, name: &str, why: &Error, attempt: &mut u32) -> bool {
-        let transient =
-            matches!(why.code(), Code::LockTimeout | Code::Deadlock | Code::Serialization);
-        if !transient || *attempt > self.options.lock_retries {
+        let Some(pause) = retry::pause(why, *attempt, self.options.lock_retries) else {
             return false;
-        }
-        let doubled = PAUSE_MIN * 2_u32.saturating_pow((*attempt - 1).min(10));
-        let pause = Rng::system().jittered(doubled.min(PAUSE_MAX), 0.5);
+        };
         *attempt += 1;
         self.tell.tell(Told::Again { name, attempt: *attempt, pause, why });
         Clock::system().sleep(pause).await;

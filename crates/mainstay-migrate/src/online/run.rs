@@ -2,10 +2,7 @@
 //! transaction with the step where that can be, else after it, where the step itself finds out that it
 //! was done.
 
-use std::time::Duration;
-
 use mainstay_core::clock::Clock;
-use mainstay_core::rng::Rng;
 use mainstay_core::{Code, Error, Result};
 use mainstay_db::{AdvisoryLock, Engine};
 
@@ -17,9 +14,6 @@ use super::state::Saved;
 use super::told::{Tell, Told};
 use crate::concurrent::{ConcurrentIndex, Standing};
 use crate::database::Database;
-
-const PAUSE_MIN: Duration = Duration::from_millis(100);
-const PAUSE_MAX: Duration = Duration::from_secs(5);
 
 /// What a run has in hand.
 pub(crate) struct Runner<'a> {
@@ -197,12 +191,9 @@ pub(crate) async fn tries_again(
     why: &Error,
     attempt: &mut u32,
 ) -> bool {
-    let transient = matches!(why.code(), Code::LockTimeout | Code::Deadlock | Code::Serialization);
-    if !transient || *attempt > options.lock_retries {
+    let Some(pause) = crate::retry::pause(why, *attempt, options.lock_retries) else {
         return false;
-    }
-    let doubled = PAUSE_MIN * 2_u32.saturating_pow((*attempt - 1).min(10));
-    let pause = Rng::system().jittered(doubled.min(PAUSE_MAX), 0.5);
+    };
     *attempt += 1;
     tell.tell(Told::Again { title, attempt: *attempt, pause, why });
     mainstay_core::clock::Clock::system().sleep(pause).await;

@@ -2,29 +2,13 @@
 
 use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::AtomicI64;
 
-use mainstay_core::observe::{Statement, Subscriber};
 use mainstay_db::{Db, Engine as Sql};
 use mainstay_migrate::{Migrations, Migrator, Target};
 use mainstay_testkit::Fresh;
 
-use crate::support::{Engine, Here, write};
-
-/// Ends the process with -9 after so many statements, whatever is under way.
-struct Kill(AtomicI64);
-
-impl Subscriber for Kill {
-    fn statement(&self, _: &Statement<'_>) {
-        if self.0.fetch_sub(1, Ordering::SeqCst) == 1 {
-            let me = rustix::process::getpid();
-            rustix::process::kill_process(me, rustix::process::Signal::KILL).unwrap();
-            loop {
-                std::thread::park();
-            }
-        }
-    }
-}
+use crate::support::{Engine, Here, Kill, write};
 
 /// Not a test: the process that others start, kill, and start again.
 #[tokio::test]

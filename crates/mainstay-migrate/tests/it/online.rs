@@ -7,13 +7,12 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use mainstay_core::observe::{Statement, Subscriber};
 use mainstay_core::{Code, Result};
 use mainstay_db::{Db, Engine as Sql};
 use mainstay_migrate::online::{Change, Online, OnlineOptions, Phase, Status};
 use mainstay_testkit::Fresh;
 
-use crate::support::{Engine, Here, on_every_engine, refused};
+use crate::support::{Engine, Here, Kill, on_every_engine, refused};
 
 on_every_engine!(
     a_column_is_added_and_filled,
@@ -412,21 +411,6 @@ async fn one_process_works_on_a_change(here: Here) {
     refused(online(&here.db).start(&change).await, Code::LockBusy);
     lock.release().await.unwrap();
     online(&here.db).start(&change).await.unwrap();
-}
-
-/// Ends the process with -9 after so many statements.
-struct Kill(AtomicI64);
-
-impl Subscriber for Kill {
-    fn statement(&self, _: &Statement<'_>) {
-        if self.0.fetch_sub(1, Ordering::SeqCst) == 1 {
-            let me = rustix::process::getpid();
-            rustix::process::kill_process(me, rustix::process::Signal::KILL).unwrap();
-            loop {
-                std::thread::park();
-            }
-        }
-    }
 }
 
 const KILLED: &str = "orders-cents";

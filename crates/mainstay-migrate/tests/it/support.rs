@@ -1,7 +1,9 @@
 //! What the suite's modules share.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicI64, Ordering};
 
+use mainstay_core::observe::{Statement, Subscriber};
 use mainstay_core::{Code, Error};
 use mainstay_db::{AssertSqlSafe, Db};
 use mainstay_migrate::{Migrations, Migrator};
@@ -96,4 +98,19 @@ pub fn write(folder: &Path, name: &str, text: &str) {
     let path = folder.join(name);
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
     std::fs::write(path, text).unwrap();
+}
+
+/// Ends the process with -9 after so many statements, whatever is under way.
+pub struct Kill(pub AtomicI64);
+
+impl Subscriber for Kill {
+    fn statement(&self, _: &Statement<'_>) {
+        if self.0.fetch_sub(1, Ordering::SeqCst) == 1 {
+            let me = rustix::process::getpid();
+            rustix::process::kill_process(me, rustix::process::Signal::KILL).unwrap();
+            loop {
+                std::thread::park();
+            }
+        }
+    }
 }
