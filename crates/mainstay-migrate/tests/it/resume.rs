@@ -17,6 +17,7 @@ on_every_engine!(
     what_after_connect_sets_holds_where_migrations_run,
     a_secret_is_not_shown,
     a_dump_runs,
+    a_session_that_the_server_ends_is_gone_on_from,
 );
 
 /// A folder of scripts that can be rewritten.
@@ -160,6 +161,37 @@ async fn a_dump_runs(here: Here) {
     let all = [("V1__dump.sql", dump), ("V2__more.sql", "CREATE TABLE u AS SELECT n FROM t")];
     here.of(&all).up(Target::Latest).await.unwrap();
     assert_eq!(here.count("SELECT COUNT(*) FROM u").await, 1);
+}
+
+/// As by a server that goes down: the statement's own session ends under it.
+async fn a_session_that_the_server_ends_is_gone_on_from(here: Here) {
+    let ends = match here.db.engine() {
+        // It has no server; its disk may be full.
+        Sql::Sqlite => return a_full_disk_leaves_nothing(here).await,
+        Sql::Postgres => "SELECT pg_terminate_backend(pg_backend_pid())",
+        Sql::MySql => "KILL CONNECTION_ID()",
+    };
+    let script = |third: &str| {
+        format!(
+            "CREATE TABLE t (n INT);\nINSERT INTO t VALUES (1);\n{third};\nINSERT INTO t VALUES (3);"
+        )
+    };
+    let files = Files::new(&[("V1__t.sql", &script(ends)), ("V1__t.sql.conf", OUTSIDE)]);
+    let report = refused(files.of(&here).up(Target::Latest).await, Code::MigrationFailed);
+    assert!(report.contains("V1__t.sql:3:1: "), "{report}");
+    files.write("V1__t.sql", &script("INSERT INTO t VALUES (2)"));
+    files.of(&here).up(Target::Latest).await.unwrap();
+    assert_eq!(here.count("SELECT COUNT(*) FROM t").await, 3);
+}
+
+async fn a_full_disk_leaves_nothing(here: Here) {
+    let fills = "CREATE TABLE t (b BLOB);\nINSERT INTO t VALUES (zeroblob(1000000));";
+    let full = here.of(&[("afterConnect.sql", "PRAGMA max_page_count = 60"), ("V1__t.sql", fills)]);
+    let report = refused(full.up(Target::Latest).await, Code::MigrationFailed);
+    assert!(report.contains("V1__t.sql:2:1: ") && report.contains("full"), "{report}");
+    assert!(!here.exists("t").await);
+    let room = [("afterConnect.sql", "PRAGMA max_page_count = 100000"), ("V1__t.sql", fills)];
+    here.of(&room).up(Target::Latest).await.unwrap();
 }
 
 /// The process is killed while the server works, and works on: the next run waits for that, and takes
