@@ -18,6 +18,7 @@
 //! | `mainstay.transaction.duration` | histogram | `pool.name`, `outcome`: committed or rolled_back |
 //! | `mainstay.transaction.retries` | counter | `pool.name`, `reason`: the code it was run again for |
 //! | `mainstay.transaction.findings` | counter | `pool.name`, `reason`: TX-009 to TX-012 |
+//! | `messaging.process.duration` | histogram | `messaging.destination.name`: the queue; `error.type` where it failed |
 //!
 //! `error.type` is the error's code, or `cancelled`. Gauges are set about once a second.
 
@@ -27,8 +28,8 @@ use metrics::{Counter, Gauge, Histogram, Label, counter, gauge, histogram};
 
 use crate::error::Code;
 use crate::observe::{
-    Change, Checkout, Connection, Finding, Hold, HoldKind, Outcome, Pool, Statement, Subscriber,
-    Transaction,
+    Change, Checkout, Connection, Finding, Hold, HoldKind, Job, JobEnd, Outcome, Pool, Statement,
+    Subscriber, Transaction,
 };
 
 /// Measures statements, checkouts and transactions. Install the exporter before the first event:
@@ -50,6 +51,7 @@ pub struct Metrics {
     counters: Family<Counter>,
     gauges: Family<Gauge>,
     transactions: Family<Histogram>,
+    jobs: Family<Histogram>,
 }
 
 /// What sets one series apart from another: a pool and two words of few values.
@@ -123,6 +125,23 @@ impl Metrics {
 }
 
 impl Subscriber for Metrics {
+    fn job(&self, event: &Job<'_>) {
+        let error = match event.end {
+            JobEnd::Completed => "",
+            JobEnd::Suspended => return,
+            JobEnd::Failed(error) => error.code().as_str(),
+        };
+        self.jobs.with(
+            (event.queue, error, ""),
+            |_| {
+                let queue = Label::new("messaging.destination.name", event.queue.to_owned());
+                let labels = with(vec![queue], "error.type", error);
+                histogram!("messaging.process.duration", labels)
+            },
+            |h| h.record(event.duration),
+        );
+    }
+
     fn statement(&self, event: &Statement<'_>) {
         let (system, error) = (event.system, error_type(event.outcome));
         self.operations.with(

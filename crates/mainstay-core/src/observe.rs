@@ -32,6 +32,8 @@ pub trait Subscriber: Send + Sync + 'static {
     fn pool(&self, _event: &Pool<'_>) {}
     /// A transaction is used in a way that is most likely a mistake.
     fn finding(&self, _event: &Finding<'_>) {}
+    /// A run of a job ended.
+    fn job(&self, _event: &Job<'_>) {}
 }
 
 /// How a piece of work ended.
@@ -317,6 +319,36 @@ pub struct Transaction<'a> {
     pub outcome: Outcome<'a>,
 }
 
+/// One run of a job, told when its handler ended.
+#[derive(Clone, Copy, Debug)]
+pub struct Job<'a> {
+    /// The job's number; negative for a message of somebody else's.
+    pub id: i64,
+    /// Its name.
+    pub name: &'a str,
+    /// The queue that it came from.
+    pub queue: &'a str,
+    /// The attempt, from 1.
+    pub attempt: u32,
+    /// How long its handler ran.
+    pub duration: Duration,
+    /// The scope that it ran in.
+    pub scope: &'a Scope,
+    /// How it ended.
+    pub end: JobEnd<'a>,
+}
+
+/// How a run of a job ended.
+#[derive(Clone, Copy, Debug)]
+pub enum JobEnd<'a> {
+    /// Its handler returned.
+    Completed,
+    /// It waits for a timer or a signal, and goes on later.
+    Suspended,
+    /// Its handler failed, panicked, took too long or was cancelled.
+    Failed(&'a Error),
+}
+
 /// Hands events to subscribers. Cheap to clone; the clones share their subscribers.
 ///
 /// With no subscriber an event costs one relaxed load. With some, it costs their own work and one
@@ -400,6 +432,11 @@ impl Observer {
     /// Tells of a transaction that is used as it should not be.
     pub fn finding(&self, event: &Finding<'_>) {
         self.each(|s| s.finding(event));
+    }
+
+    /// Tells of a run of a job.
+    pub fn job(&self, event: &Job<'_>) {
+        self.each(|s| s.job(event));
     }
 
     fn each(&self, tell: impl Fn(&dyn Subscriber)) {

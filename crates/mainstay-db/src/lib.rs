@@ -34,6 +34,8 @@ mod executor;
 mod hold;
 mod insert;
 pub mod lex;
+#[cfg(feature = "postgres")]
+mod listen;
 mod local;
 mod lock;
 mod pooling;
@@ -62,6 +64,8 @@ pub use executor::Postgres;
 #[cfg(feature = "sqlite")]
 pub use executor::Sqlite;
 pub use insert::IntoValues;
+#[cfg(feature = "postgres")]
+pub use listen::{Heard, Listener};
 pub use lock::{AdvisoryLock, Conflict, LockRequest, Versioned};
 pub use mainstay_core::{Code, Error, Result, Retry};
 pub use query::{Done, Query};

@@ -416,6 +416,60 @@ codes! {
     /// A row can't be copied.
     CopyRow = "COPY-003", User, Never, fix "correct the row in the source, and run the copy again: it goes on there";
 
+    /// The tables of jobs and events are not there, or are of another version.
+    JobTables = "JOB-001", Configuration, Never,
+        fix "call mainstay_jobs::install at start, or run `mainstay jobs install`";
+    /// No handler of this worker knows the job's name.
+    JobUnknown = "JOB-002", Program, Later,
+        fix "register a handler for it, or end the workers of the older version";
+    /// A job's or event's payload can't be read as its type.
+    JobPayload = "JOB-003", Program, Never,
+        fix "make the type read what was written: #[serde(default)], or upcast for older versions";
+    /// A handler panicked.
+    JobPanicked = "JOB-004", Program, Later, fix "return an error instead; the message says where it panicked";
+    /// A handler took longer than the job's timeout, and was dropped.
+    JobTimeout = "JOB-005", Operation, Later, fix "bound the calls inside it, or raise the job's timeout";
+    /// A job was not done by its deadline.
+    JobDeadline = "JOB-006", Operation, Never, fix "add workers, raise its priority, or give it more time";
+    /// A handler keeps a thread of the runtime for itself, so that nothing else runs on it.
+    JobBlocks = "JOB-007", Program, Never,
+        fix "use asynchronous calls, or move the work into tokio::task::spawn_blocking";
+    /// The worker's process died while it ran the job, several times.
+    JobCrashed = "JOB-008", Program, Never,
+        fix "find what ends the process (memory, stack, abort); then `mainstay jobs retry ID`";
+    /// The job was completed, cancelled or taken over meanwhile: what this run did in its transaction was
+    /// rolled back.
+    JobLost = "JOB-009", Operation, Never, fix "nothing: whoever has the job now finishes it";
+    /// An option of a job, an event, a queue or a worker can't be used.
+    JobOption = "JOB-010", Program, Never, fix "correct the option named";
+    /// There is no such job, queue, worker or group.
+    JobNotFound = "JOB-011", User, Never, fix "list what is there with `mainstay jobs list` or `mainstay jobs stats`";
+    /// A job's state does not allow what was asked.
+    JobState = "JOB-012", User, Never, fix "see its state with `mainstay jobs show ID`";
+    /// Jobs were still running when the time to drain was over; they are run again elsewhere.
+    JobDrain = "JOB-013", Operation, Later, fix "allow more time, or bound the handlers by a timeout";
+    /// A job was cancelled while it ran.
+    JobCancelled = "JOB-014", User, Never, fix "nothing: somebody asked for it";
+    /// A schedule can't be understood.
+    JobSchedule = "JOB-015", Configuration, Never, fix "write five fields, such as `0 9 * * MON-FRI`, and a time zone such as Europe/Berlin";
+    /// A job's steps differ from those that it began with.
+    JobSteps = "JOB-016", Program, Never,
+        fix "give each step a name of its own, and keep the names across versions; a changed saga gets a new job name";
+    /// What a step needs is not there yet: the job goes on when it is. Handlers pass it on with `?`.
+    JobSuspended = "JOB-017", Program, Never, fix "pass it on with `?`: it is no failure";
+    /// What was done before a step failed could not be undone.
+    JobCompensation = "JOB-018", Operation, Later, fix "correct what the undo needs; then `mainstay jobs retry ID`";
+
+    /// A broker's URL could not be understood.
+    BrokerUrl = "MSG-001", Configuration, Never,
+        fix "write amqp://USER:PASSWORD@HOST:5672/VHOST, nats://USER:PASSWORD@HOST:4222 or redis://:PASSWORD@HOST:6379/0";
+    /// A broker could not be reached in time.
+    BrokerDown = "MSG-002", Operation, Later, fix "start the broker or correct its URL; what was to be sent is kept";
+    /// A broker did not take a message.
+    BrokerRefused = "MSG-003", Operation, Later, fix "look at the broker's limits and disk; what was to be sent is kept";
+    /// A queue of a broker can't be used as it is.
+    BrokerQueue = "MSG-004", Configuration, Never, fix "remove the queue there, or use another name";
+
     /// The server's programs are not installed.
     LocalMissing = "LOCAL-001", Configuration, Never, fix "install the package named";
     /// The private server did not start.

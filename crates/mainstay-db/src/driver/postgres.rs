@@ -117,6 +117,11 @@ impl Driver {
         Ok((Raw::Postgres(connection, backend), session))
     }
 
+    /// What a connection is opened with.
+    pub(crate) fn options(&self) -> PgConnectOptions {
+        self.options.clone()
+    }
+
     async fn open(&self) -> Result<PgConnection> {
         let opened = PgConnection::connect_with(&self.options).await;
         opened.map_err(|e| url::connect_error(e, &self.place()))

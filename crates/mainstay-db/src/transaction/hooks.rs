@@ -23,6 +23,8 @@ pub(crate) enum When {
 
 pub(crate) struct Hook {
     when: When,
+    /// Another of the same name is not needed.
+    name: Option<String>,
     pub(crate) place: Place,
     pub(crate) work: Work,
 }
@@ -49,6 +51,10 @@ impl Hooks {
 
     fn add(&self, hook: Hook, given: &AtomicUsize) -> Result<()> {
         let place = hook.place;
+        let same = |other: &Hook| other.name == hook.name && other.when == hook.when;
+        if hook.name.is_some() && self.with(|all| all.iter().any(same)) {
+            return Ok(());
+        }
         if given.fetch_add(1, Relaxed) >= HOOKS_MAX {
             let what = format!("a transaction has {HOOKS_MAX} hooks at most");
             let fix = "collect what is to be done, and do it in one hook";
@@ -117,7 +123,7 @@ impl Db {
         F: FnOnce(Db) -> Fut + Send + 'static,
         Fut: Future<Output = Result<()>> + Send + 'static,
     {
-        self.hook(When::BeforeCommit, Place::here(), hook)
+        self.hook(When::BeforeCommit, None, Place::here(), hook)
     }
 
     /// Has `hook` called once the open transaction was committed, with the pool's handle: for what
@@ -150,7 +156,23 @@ impl Db {
         F: FnOnce(Db) -> Fut + Send + 'static,
         Fut: Future<Output = Result<()>> + Send + 'static,
     {
-        self.hook(When::AfterCommit, Place::here(), hook)
+        self.hook(When::AfterCommit, None, Place::here(), hook)
+    }
+
+    /// As [`after_commit`](Self::after_commit), once: nothing is added where a hook of this name was asked
+    /// for already in the same transaction. For what is done once however often its cause occurred,
+    /// such as waking those who wait for it.
+    #[track_caller]
+    pub fn after_commit_once<F, Fut>(
+        &self,
+        name: impl Into<String>,
+        hook: F,
+    ) -> impl Future<Output = Result<()>> + Send + '_
+    where
+        F: FnOnce(Db) -> Fut + Send + 'static,
+        Fut: Future<Output = Result<()>> + Send + 'static,
+    {
+        self.hook(When::AfterCommit, Some(name.into()), Place::here(), hook)
     }
 
     /// Has `hook` called once what it was asked for in was rolled back, for whatever reason, with the
@@ -169,10 +191,16 @@ impl Db {
         F: FnOnce(Db) -> Fut + Send + 'static,
         Fut: Future<Output = Result<()>> + Send + 'static,
     {
-        self.hook(When::AfterRollback, Place::here(), hook)
+        self.hook(When::AfterRollback, None, Place::here(), hook)
     }
 
-    async fn hook<F, Fut>(&self, when: When, place: Place, hook: F) -> Result<()>
+    async fn hook<F, Fut>(
+        &self,
+        when: When,
+        name: Option<String>,
+        place: Place,
+        hook: F,
+    ) -> Result<()>
     where
         F: FnOnce(Db) -> Fut + Send + 'static,
         Fut: Future<Output = Result<()>> + Send + 'static,
@@ -181,7 +209,7 @@ impl Db {
             Some(open) => {
                 open.check_open(place)?;
                 let work: Work = Box::new(|db| Box::pin(hook(db)));
-                open.hooks.add(Hook { when, place, work }, &open.whole.hooks_given)
+                open.hooks.add(Hook { when, name, place, work }, &open.whole.hooks_given)
             }
             None if when == When::AfterRollback => Ok(()),
             None => hook(self.clone()).await,
