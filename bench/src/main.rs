@@ -2,6 +2,7 @@
 //! `bench/results/NAME.json`. Run it through xtask: that starts the servers.
 
 mod db;
+mod jobs;
 mod migrate;
 mod pool;
 #[path = "../../crates/mainstay-testkit/src/proxy.rs"]
@@ -23,6 +24,12 @@ use std::process::ExitCode;
 async fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
     let name = arguments.next().unwrap_or_default();
+    // A worker that is to be killed.
+    if name == "victim" {
+        let (url, kind) = (arguments.next().unwrap_or_default(), arguments.next());
+        jobs::victim(&url, &kind.unwrap_or_default()).await;
+        return ExitCode::FAILURE;
+    }
     // For work on one part: it is measured and shown, and nothing is written.
     let part = arguments.next();
     let cases = match (name.as_str(), part.as_deref()) {
@@ -34,13 +41,16 @@ async fn main() -> ExitCode {
         ("migrate", part) if part.is_none_or(|p| migrate::PARTS.contains(&p)) => {
             Box::pin(migrate::run(part)).await
         }
+        ("jobs", part) if part.is_none_or(|p| jobs::PARTS.contains(&p)) => {
+            Box::pin(jobs::run(part)).await
+        }
         (name, part) => {
             let part = part.map(|p| format!(" {p}")).unwrap_or_default();
             let (pools, transactions) = (pool::PARTS.join(", "), tx::PARTS.join(", "));
-            let migrations = migrate::PARTS.join(", ");
+            let (migrations, jobs) = (migrate::PARTS.join(", "), jobs::PARTS.join(", "));
             eprintln!(
                 "there is no benchmark `{name}{part}`; there are: db, pool (parts: {pools}), \
-                 tx (parts: {transactions}), migrate (parts: {migrations})"
+                 tx (parts: {transactions}), migrate (parts: {migrations}), jobs (parts: {jobs})"
             );
             return ExitCode::FAILURE;
         }

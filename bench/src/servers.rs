@@ -33,7 +33,7 @@ pub(crate) struct Fresh {
 
 /// What the rig says of its servers.
 #[expect(clippy::disallowed_methods, reason = "a tool, not a service: it has no configuration")]
-fn address(key: &str) -> String {
+pub(crate) fn address(key: &str) -> String {
     let json = std::env::var("MAINSTAY_TEST_RIG").expect("run it with `cargo xtask bench`");
     let json: serde_json::Value = serde_json::from_str(&json).expect("what the rig wrote");
     json[key].as_str().expect("an address").to_owned()

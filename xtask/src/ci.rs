@@ -4,11 +4,22 @@ use crate::run::{Done, cargo, run};
 use crate::{oracle, packages};
 
 /// The features of the facade, each of which must build alone.
-const FEATURES: &[&str] =
-    &["sqlite", "postgres", "mysql", "local", "sqlite,metrics", "sqlite,migrate"];
+const FEATURES: &[&str] = &[
+    "sqlite",
+    "postgres",
+    "mysql",
+    "local",
+    "sqlite,metrics",
+    "sqlite,migrate",
+    "sqlite,jobs",
+    "sqlite,rabbitmq",
+    "sqlite,nats",
+    "sqlite,redis",
+];
 
 /// The modules of the tests that need a server, or another tool.
-const SERVERS: &[&str] = &["postgres::", "mariadb::", "pgbouncer::", "oracle::"];
+const SERVERS: &[&str] =
+    &["postgres::", "mariadb::", "pgbouncer::", "oracle::", "rabbitmq::", "nats::", "redis::"];
 
 /// Every test; under the rig, unless only the embedded ones are asked for.
 pub(crate) fn test(embedded: bool, rest: &[String]) -> Done {
@@ -41,7 +52,13 @@ pub(crate) fn bench(name: &str, part: Option<&str>) -> Done {
     run(&mut cargo(&["build", "--release", "--package", "shop", "--package", "mainstay-cli"]))?;
     let run_it = [env!("CARGO"), "run", "--quiet", "--release", "--package", "bench", "--", name];
     let bench: Vec<&str> = run_it.into_iter().chain(part).collect();
-    let mut command = cargo(&[&RIG[..], &["exec", "--durable"], &bench].concat());
+    let exec: &[&str] =
+        if name == "jobs" { &["exec", "--durable", "--brokers"] } else { &["exec", "--durable"] };
+    let mut command = cargo(&[&RIG[..], exec, &bench].concat());
+    if name == "jobs" {
+        command.env("MAINSTAY_BENCH_PEERS", oracle::peers()?);
+        command.env("MAINSTAY_BENCH_NODE", oracle::bullmq()?);
+    }
     if name == "migrate" {
         command.env(oracle::VARIABLE, oracle::liquibase()?);
     }

@@ -15,6 +15,11 @@ const SERVERS: &[Package] = &[
     Package { name: "postgresql", program: "initdb" },
     Package { name: "mariadb-server", program: "mariadbd" },
     Package { name: "pgbouncer", program: "pgbouncer" },
+    Package { name: "rabbitmq-server", program: "/usr/lib/rabbitmq/bin/rabbitmq-server" },
+    Package { name: "nats-server", program: "nats-server" },
+    Package { name: "redis-server", program: "redis-server" },
+    // Another client of RabbitMQ's, which ours is held to.
+    Package { name: "python3-pika", program: "/usr/lib/python3/dist-packages/pika/__init__.py" },
 ];
 const LOAD: &[Package] = &[Package { name: "wrk", program: "wrk" }];
 
@@ -23,6 +28,14 @@ const JAVA: &[Package] = &[
     Package { name: "libslf4j-java", program: "/usr/share/java/slf4j-nop.jar" },
     Package { name: "npm", program: "npm" },
 ];
+
+const NODE: &[Package] =
+    &[Package { name: "nodejs", program: "node" }, Package { name: "npm", program: "npm" }];
+
+/// What BullMQ runs on.
+pub(crate) fn node() -> Done {
+    ensure(NODE)
+}
 
 /// What the real Liquibase runs on.
 pub(crate) fn java() -> Done {

@@ -4,6 +4,7 @@
 
 pub mod copy;
 mod explain;
+pub mod jobs;
 pub mod lab;
 pub mod migrate;
 mod target;
@@ -31,6 +32,8 @@ enum Command {
     Lab(lab::Lab),
     /// Moves a service's data from one database to another
     Copy(copy::Call),
+    /// Shows background jobs, and tries them again, cancels, pauses and drains
+    Jobs(jobs::Jobs),
     /// Applies, shows, checks and takes back schema migrations
     Migrate(migrate::Migrate),
 }
@@ -41,6 +44,7 @@ pub async fn run(call: Call) -> Result<()> {
         Command::Explain { code } => explain::run(code.as_deref()),
         Command::Lab(lab) => lab::run(lab).await,
         Command::Copy(call) => copy::run(call).await,
+        Command::Jobs(call) => Box::pin(jobs::run(call)).await,
         Command::Migrate(call) => Box::pin(migrate::run(call)).await,
     }
 }

@@ -22,7 +22,7 @@ pub(crate) struct Target {
     pub(crate) url: String,
     pub(crate) origin: String,
     /// Removed with the database in it when this is dropped.
-    _folder: Option<TempDir>,
+    folder: Option<TempDir>,
 }
 
 impl Target {
@@ -37,14 +37,19 @@ impl Target {
             .load::<Config>()?;
         if let Some(url) = loaded.value.database.url {
             let origin = loaded.origins.get("database.url").cloned().unwrap_or_default();
-            return Ok(Self { url, origin, _folder: None });
+            return Ok(Self { url, origin, folder: None });
         }
         let folder = tempfile::tempdir().map_err(|e| {
             mainstay_core::Error::new(mainstay_core::Code::File, "no temporary folder").cause(e)
         })?;
         let url = format!("sqlite:{}", folder.path().join("lab.db").display());
         let origin = "none is configured: SQLite in a temporary folder".to_owned();
-        Ok(Self { url, origin, _folder: Some(folder) })
+        Ok(Self { url, origin, folder: Some(folder) })
+    }
+
+    /// Whether it is a database of its own, since none is configured.
+    pub(crate) fn is_own(&self) -> bool {
+        self.folder.is_some()
     }
 
     pub(crate) fn connect(&self) -> Connect {

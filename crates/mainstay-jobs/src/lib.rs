@@ -39,6 +39,7 @@
 #[cfg(not(any(feature = "sqlite", feature = "postgres", feature = "mysql")))]
 compile_error!("mainstay-jobs needs at least one engine: enable `sqlite`, `postgres` or `mysql`");
 
+pub mod admin;
 pub mod broker;
 mod cron;
 mod enqueue;

@@ -1,5 +1,5 @@
 //! Private servers from installed binaries: a real PostgreSQL or MariaDB in a folder, on a Unix
-//! socket, that ends with the process that started it, however that ends.
+//! socket, or a message broker on loopback, that ends with the process that started it, however that ends.
 //!
 //! It knows no driver and speaks no protocol: whether a server is ready, its own tools tell. Every
 //! call blocks (a start takes 0.1 s to 3 s): from async code use `spawn_blocking`.
@@ -14,6 +14,7 @@
 
 mod account;
 mod binaries;
+mod broker;
 mod folder;
 mod mariadb;
 mod options;
@@ -22,6 +23,7 @@ mod postgres;
 mod process;
 mod server;
 
+pub use broker::{Nats, RabbitMq, Redis};
 pub use mariadb::MariaDb;
 pub use options::{Options, Tls};
 pub use pgbouncer::{PgBouncer, Upstream};

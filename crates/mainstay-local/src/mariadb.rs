@@ -11,7 +11,7 @@ use crate::binaries::Programs;
 use crate::folder::Folder;
 use crate::options::Options;
 use crate::process::{Watched, run, succeeds};
-use crate::server::{Server, free_port, wait_ready};
+use crate::server::{Server, wait_ready};
 
 const PROGRAMS: Programs = Programs {
     variable: "MAINSTAY_TEST_MARIADB_BIN",
@@ -40,7 +40,7 @@ impl MariaDb {
         if !folder.data.join("mysql").exists() {
             initialise(&folder, account)?;
         }
-        let port = options.tcp_password.as_ref().map(|_| free_port()).transpose()?;
+        let port = options.tcp_port()?;
         let socket = folder.run.join("mariadb.sock");
         let command = command(options, &folder, &socket, port, account)?;
         let mut process = Watched::spawn(&command, "TERM", &folder, options.temporary, account)?;

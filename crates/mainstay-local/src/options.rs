@@ -2,6 +2,10 @@
 
 use std::path::PathBuf;
 
+use mainstay_core::Result;
+
+use crate::server::free_port;
+
 /// Where a private server lives and what it offers. By default: durable, on a Unix socket alone.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -9,6 +13,8 @@ pub struct Options {
     pub folder: PathBuf,
     /// Also listens on 127.0.0.1, on a free port, for users with this password.
     pub tcp_password: Option<String>,
+    /// The port, where it must be a certain one, as after a restart; default: a free one.
+    pub port: Option<u16>,
     /// Offers TLS on TCP.
     pub tls: Option<Tls>,
     /// Whether a commit survives a crash of the machine. `false` is for tests: several times
@@ -37,10 +43,21 @@ impl Options {
         Self {
             folder: folder.into(),
             tcp_password: None,
+            port: None,
             tls: None,
             durable: true,
             temporary: false,
             settings: Vec::new(),
+        }
+    }
+}
+
+impl Options {
+    /// The port to listen on, where there is a password to ask for.
+    pub(crate) fn tcp_port(&self) -> Result<Option<u16>> {
+        match &self.tcp_password {
+            None => Ok(None),
+            Some(_) => self.port.map_or_else(free_port, Ok).map(Some),
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::binaries::Programs;
 use crate::folder::Folder;
 use crate::options::Options;
 use crate::process::{Watched, run, succeeds, wait_until};
-use crate::server::{START_LIMIT, Server, free_port, wait_ready};
+use crate::server::{START_LIMIT, Server, wait_ready};
 
 const PROGRAMS: Programs = Programs {
     variable: "MAINSTAY_TEST_POSTGRES_BIN",
@@ -43,7 +43,7 @@ impl Postgres {
         if !folder.data.join("PG_VERSION").exists() {
             initialise(options, &folder, account)?;
         }
-        let port = options.tcp_password.as_ref().map(|_| free_port()).transpose()?;
+        let port = options.tcp_port()?;
         let command = command(options, &folder, port, account)?;
         let mut process = Watched::spawn(&command, "INT", &folder, options.temporary, account)?;
         let name = port.unwrap_or(SOCKET_PORT);

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use mainstay_core::clock::Clock;
 use mainstay_core::{Code, Error, Result};
+use rustix::process::{Pid, Signal};
 
 use crate::account::Account;
 use crate::folder::Folder;
@@ -79,6 +80,35 @@ impl Watched {
         wait_until(limit, || !self.is_alive()).ok_or_else(|| {
             Error::new(Code::LocalStart, format!("the server did not stop within {limit:?}"))
         })
+    }
+}
+
+impl Watched {
+    /// Ends all of its group at once.
+    pub(crate) fn kill(&mut self, limit: Duration) -> Result<()> {
+        self.signal(Signal::KILL)?;
+        wait_until(limit, || !self.is_alive() && self.group_is_gone()).ok_or_else(|| {
+            Error::new(Code::LocalStart, format!("the server was not gone within {limit:?}"))
+        })
+    }
+
+    /// Stops all of its group, or lets it go on.
+    pub(crate) fn freeze(&self, frozen: bool) -> Result<()> {
+        self.signal(if frozen { Signal::STOP } else { Signal::CONT })
+    }
+
+    fn group(&self) -> Option<Pid> {
+        i32::try_from(self.child.id()).ok().and_then(Pid::from_raw)
+    }
+
+    fn signal(&self, signal: Signal) -> Result<()> {
+        let Some(group) = self.group() else { return Ok(()) };
+        rustix::process::kill_process_group(group, signal)
+            .map_err(|e| Error::new(Code::LocalStart, "the server could not be signalled").cause(e))
+    }
+
+    fn group_is_gone(&self) -> bool {
+        self.group().is_none_or(|group| rustix::process::test_kill_process_group(group).is_err())
     }
 }
 

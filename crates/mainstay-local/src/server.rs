@@ -56,6 +56,22 @@ impl Server {
         self.process.is_some()
     }
 
+    /// Ends it at once, as a crash of its machine would, and waits until it is gone: for tests of what then
+    /// happens. Nothing where it is not ours.
+    ///
+    /// Errors: LOCAL-002.
+    pub fn kill(&mut self) -> Result<()> {
+        self.process.as_mut().map_or(Ok(()), |p| p.kill(START_LIMIT))
+    }
+
+    /// Stops the time for it, as for a machine that hangs, or lets it go on: its connections stay, and nobody
+    /// answers. Nothing where it is not ours.
+    ///
+    /// Errors: LOCAL-002.
+    pub fn freeze(&self, frozen: bool) -> Result<()> {
+        self.process.as_ref().map_or(Ok(()), |p| p.freeze(frozen))
+    }
+
     /// Stops it and waits for its end, if it is ours.
     pub fn stop(mut self) -> Result<()> {
         self.process.as_mut().map_or(Ok(()), |p| p.stop(START_LIMIT))

@@ -15,10 +15,12 @@
 //! # }
 //! ```
 
+mod broker;
 mod fresh;
 mod proxy;
 mod rig;
 
+pub use broker::Broker;
 pub use fresh::{Engine, Fresh};
 pub use proxy::{Proxy, Weather};
 pub use rig::{Addresses, Rig, rig};

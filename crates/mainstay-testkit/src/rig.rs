@@ -4,7 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use mainstay_core::{Code, Error, Result, config};
-use mainstay_local::{MariaDb, Options, PgBouncer, Postgres, Server, Tls, Upstream};
+use mainstay_local::{
+    MariaDb, Options, PgBouncer, Postgres, RabbitMq, Redis, Server, Tls, Upstream,
+};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +26,12 @@ pub struct Addresses {
     pub mariadb_socket: PathBuf,
     /// PgBouncer in transaction mode before that PostgreSQL, without a database.
     pub pgbouncer: String,
+    /// RabbitMQ, where it was asked for: benchmarks do; tests have [brokers](crate::Broker) of their own.
+    #[serde(default)]
+    pub rabbitmq: Option<String>,
+    /// Redis, where it was asked for.
+    #[serde(default)]
+    pub redis: Option<String>,
     /// The certificate of the authority that signed both servers' certificates.
     pub authority: PathBuf,
 }
@@ -33,7 +41,8 @@ pub struct Addresses {
 pub struct Rig {
     servers: Vec<Server>,
     addresses: Addresses,
-    _scratch: tempfile::TempDir,
+    /// Removed when it is dropped.
+    scratch: tempfile::TempDir,
 }
 
 /// The servers of this run. Panics, naming what to install, where they can't be started.
@@ -92,9 +101,29 @@ impl Rig {
             pgbouncer: at("postgres", &pgbouncer),
             mariadb: at("mysql", &mariadb),
             mariadb_socket: mariadb.socket().to_owned(),
+            rabbitmq: None,
+            redis: None,
             authority,
         };
-        Ok(Self { servers: vec![pgbouncer, postgres, mariadb], addresses, _scratch: scratch })
+        Ok(Self { servers: vec![pgbouncer, postgres, mariadb], addresses, scratch })
+    }
+
+    /// With RabbitMQ and Redis beside them.
+    pub fn with_brokers(mut self) -> Result<Self> {
+        let password: String = std::iter::repeat_with(fastrand::alphanumeric).take(24).collect();
+        let options = |name: &str| Options {
+            tcp_password: Some(password.clone()),
+            temporary: true,
+            ..Options::new(self.scratch.path().join(name))
+        };
+        let (rabbitmq, redis) =
+            (RabbitMq::start(&options("rabbitmq"))?, Redis::start(&options("redis"))?);
+        let port = |server: &Server| server.port().unwrap_or_default();
+        let (amqp, resp) = (port(&rabbitmq), port(&redis));
+        self.addresses.rabbitmq = Some(format!("amqp://mainstay:{password}@127.0.0.1:{amqp}"));
+        self.addresses.redis = Some(format!("redis://:{password}@127.0.0.1:{resp}"));
+        self.servers.extend([rabbitmq, redis]);
+        Ok(self)
     }
 
     /// Where they are.
@@ -114,7 +143,7 @@ impl Rig {
 }
 
 /// A scratch folder that the servers' accounts can reach.
-fn scratch() -> Result<tempfile::TempDir> {
+pub(crate) fn scratch() -> Result<tempfile::TempDir> {
     use std::os::unix::fs::PermissionsExt;
     tempfile::Builder::new()
         .prefix("mainstay-rig-")

@@ -31,6 +31,8 @@
 //! | `mysql` | MySQL and MariaDB | no |
 //! | `metrics` | `mainstay::metrics::Metrics`, a subscriber that measures through the `metrics` crate | no |
 //! | `migrate` | [`migrate`], schema migrations | no |
+//! | `jobs` | [`jobs`], background jobs, schedules, events and sagas | no |
+//! | `rabbitmq`, `nats`, `redis` | brokers that carry the queues of jobs; each implies `jobs` | no |
 //! | `local` | `postgres+local:PATH`, a private PostgreSQL from installed binaries; implies `postgres` | no |
 //!
 //! The derive of [`FromRow`] and macros such as `sqlx::query!` are sqlx's: a crate that uses them
@@ -52,6 +54,8 @@ pub use mainstay_db::{
     AdvisoryLock, Conflict, Db, Deadlock, Engine, FromRow, Isolation, Propagation, RetryPolicy,
     Violation, ViolationKind, network_call,
 };
+#[cfg(feature = "jobs")]
+pub use mainstay_jobs as jobs;
 #[cfg(feature = "migrate")]
 pub use mainstay_migrate as migrate;
 pub use mainstay_pool as pool;
@@ -61,4 +65,6 @@ pub use settings::{Database, Settings};
 pub mod prelude {
     pub use mainstay_core::{Code, Error, Result};
     pub use mainstay_db::{Db, FromRow, Isolation, Propagation, SqlxResultExt};
+    #[cfg(feature = "jobs")]
+    pub use mainstay_jobs::{Context, Event, Job, Jobs, Worker};
 }

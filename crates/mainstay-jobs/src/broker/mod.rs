@@ -11,8 +11,12 @@ use std::time::Duration;
 use futures_core::future::BoxFuture;
 use mainstay_core::Result;
 
+#[cfg(feature = "nats")]
+pub mod nats;
 #[cfg(feature = "rabbitmq")]
 pub mod rabbitmq;
+#[cfg(feature = "redis")]
+pub mod redis;
 
 /// One message.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

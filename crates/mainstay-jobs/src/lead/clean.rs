@@ -42,6 +42,17 @@ pub(crate) async fn clean(work: &Arc<Work>) -> Result<()> {
         mysql: concat!("DELETE FROM mainstay_unique WHERE until_us < ", now!(mysql)),
     };
     db.query(sql.on(db.engine())).execute().await?;
+    // Asked of jobs that nobody runs any more.
+    let sql = Sql {
+        sqlite: concat!("DELETE FROM mainstay_cancel WHERE at_us < ", now!(sqlite), " - $1"),
+        postgres: concat!(
+            "DELETE FROM mainstay_cancel WHERE at_us < ",
+            now!(postgres),
+            " - CAST($1 AS BIGINT)"
+        ),
+        mysql: concat!("DELETE FROM mainstay_cancel WHERE at_us < ", now!(mysql), " - $1"),
+    };
+    db.query(sql.on(db.engine())).bind(crate::options::micros(HANDED_FOR)).execute().await?;
     event::clean(db, event::RETENTION, BATCH_MAX).await?;
     inbox::clean(db, inbox::RETENTION, BATCH_MAX).await?;
     event::resume_replays(db).await?;

@@ -113,15 +113,21 @@ const POSTGRES: &str = concat!(
 const LOOK: &str = "SELECT COUNT(*) FROM (SELECT id FROM mainstay_ready WHERE queue = $1 AND lane = 0 \
      AND NOT EXISTS (SELECT 1 FROM mainstay_queue WHERE name = $1 AND paused = 1) LIMIT 1) AS one";
 
-const CANDIDATES: Sql = Sql {
-    sqlite: "SELECT id, priority FROM mainstay_ready WHERE queue = $1 AND lane = 0 \
-             AND NOT EXISTS (SELECT 1 FROM mainstay_queue WHERE name = $1 AND paused = 1) \
-             ORDER BY priority, id LIMIT $2",
-    postgres: "",
-    mysql: "SELECT id, priority FROM mainstay_ready WHERE queue = $1 AND lane = 0 \
-            AND NOT EXISTS (SELECT 1 FROM mainstay_queue WHERE name = $1 AND paused = 1) \
-            ORDER BY priority, id LIMIT $2 FOR UPDATE SKIP LOCKED",
-};
+/// On SQLite the first ones are nobody else's: there is one writer.
+const FIRST: &str = concat!(
+    "SELECT ",
+    body!(),
+    " FROM mainstay_ready AS r JOIN mainstay_job AS j ON j.id = r.id AND j.state = 0 \
+     WHERE r.queue = $1 AND r.lane = 0 \
+     AND NOT EXISTS (SELECT 1 FROM mainstay_queue WHERE name = $1 AND paused = 1) \
+     ORDER BY r.priority, r.id LIMIT $2"
+);
+const TAKE_FIRST: &str = "DELETE FROM mainstay_ready WHERE queue = $1 AND lane = 0 \
+     AND (priority, id) <= ($2, $3)";
+
+const CANDIDATES: &str = "SELECT id, priority FROM mainstay_ready WHERE queue = $1 AND lane = 0 \
+     AND NOT EXISTS (SELECT 1 FROM mainstay_queue WHERE name = $1 AND paused = 1) \
+     ORDER BY priority, id LIMIT $2 FOR UPDATE SKIP LOCKED";
 
 /// Removes from ready: the queue, the lane, and `[[id, priority], ..]`.
 pub(crate) const TAKE: Sql = Sql {
@@ -176,7 +182,12 @@ pub(crate) async fn claim(
 ) -> Result<Vec<Claimed>> {
     let claimed = match db.engine() {
         Engine::Postgres => on_postgres(db, worker, queue, hint, max).await,
-        Engine::Sqlite | Engine::MySql => step_by_step(db, worker, queue, max).await,
+        // Looking costs no lock, and most looks of an idle worker find nothing.
+        _ if db.query(LOOK).bind(queue).scalar::<i64>().await.map_err(named)? == 0 => {
+            return Ok(Vec::new());
+        }
+        Engine::Sqlite => on_sqlite(db, worker, queue, max).await,
+        Engine::MySql => on_mysql(db, worker, queue, max).await,
     };
     claimed.map_err(named)
 }
@@ -218,15 +229,25 @@ async fn on_postgres(
         .collect()
 }
 
-async fn step_by_step(db: &Db, worker: i64, queue: &str, max: usize) -> Result<Vec<Claimed>> {
-    // Looking costs no lock; most looks of an idle worker find nothing.
-    if db.query(LOOK).bind(queue).scalar::<i64>().await? == 0 {
-        return Ok(Vec::new());
-    }
+async fn on_sqlite(db: &Db, worker: i64, queue: &str, max: usize) -> Result<Vec<Claimed>> {
+    short(db)
+        .run(|tx| async move {
+            let bodies: Vec<Body> = tx.query(FIRST).bind(queue).bind(max as i64).all().await?;
+            let Some(last) = bodies.last() else { return Ok(Vec::new()) };
+            let (id, priority) = (last.0, last.4);
+            tx.query(TAKE_FIRST).bind(queue).bind(priority).bind(id).execute().await?;
+            let ids = json(bodies.iter().map(|body| body.0));
+            let lease = insert_lease(&tx, worker, queue, ids).await?;
+            Ok(bodies.into_iter().map(|body| Claimed::of(lease, body)).collect())
+        })
+        .await
+}
+
+async fn on_mysql(db: &Db, worker: i64, queue: &str, max: usize) -> Result<Vec<Claimed>> {
     short(db)
         .run(|tx| async move {
             let candidates: Vec<(i64, i16)> =
-                tx.query(CANDIDATES.on(tx.engine())).bind(queue).bind(max as i64).all().await?;
+                tx.query(CANDIDATES).bind(queue).bind(max as i64).all().await?;
             if candidates.is_empty() {
                 return Ok(Vec::new());
             }

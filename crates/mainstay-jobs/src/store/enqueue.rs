@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
+use std::sync::LazyLock;
 
 use mainstay_core::{Code, Error, Result};
 use mainstay_db::{Db, Engine};
@@ -216,20 +217,15 @@ async fn flush(db: &Db, batch: &mut Vec<&New>, out: &mut Vec<Enqueued>) -> Resul
 
 /// Their numbers, in their order.
 pub(crate) async fn insert_all(db: &Db, batch: &[&New]) -> Result<Vec<i64>> {
-    let rows: Vec<_> = batch.iter().map(|new| Row::of(new)).collect();
-    let rows = serde_json::to_string(&rows).expect("rows are plain");
     let later = batch.iter().any(|new| !matches!(new.due, Due::Now));
     let ready = batch.iter().any(|new| matches!(new.due, Due::Now));
     match db.engine() {
         Engine::Postgres => {
-            let ids: Vec<(i64,)> = db.query(BODY.postgres).bind(rows).all().await?;
+            let ids: Vec<(i64,)> = db.query(BODY.postgres).bind(rows(batch)).all().await?;
             Ok(ids.into_iter().map(|(id,)| id).collect())
         }
         Engine::Sqlite => {
-            let done = db.query(BODY.sqlite).bind(rows).execute().await?;
-            // One writer, and numbers that only grow: they follow each other.
-            let last = done.last_insert_id().unwrap_or_default();
-            let first = last + 1 - batch.len() as i64;
+            let (first, last) = bodies_on_sqlite(db, batch, later).await?;
             for (wanted, sql) in [(ready, READY.sqlite), (later, LATER.sqlite)] {
                 if wanted {
                     db.query(sql).bind(first).bind(last).execute().await?;
@@ -238,7 +234,7 @@ pub(crate) async fn insert_all(db: &Db, batch: &[&New]) -> Result<Vec<i64>> {
             Ok((first..=last).collect())
         }
         Engine::MySql => {
-            let ids = bodies_on_mysql(db, batch, rows).await?;
+            let ids = bodies_on_mysql(db, batch).await?;
             for (wanted, sql) in [(ready, READY.mysql), (later, LATER.mysql)] {
                 if wanted {
                     db.query(sql).bind(json(ids.iter().copied())).execute().await?;
@@ -249,9 +245,65 @@ pub(crate) async fn insert_all(db: &Db, batch: &[&New]) -> Result<Vec<i64>> {
     }
 }
 
+fn rows(batch: &[&New]) -> String {
+    let rows: Vec<_> = batch.iter().map(|new| Row::of(new)).collect();
+    serde_json::to_string(&rows).expect("rows are plain")
+}
+
+/// Statements of so many rows, each prepared once: taking JSON apart costs SQLite several times more.
+static VALUES: [(usize, LazyLock<String>); 3] = [
+    (100, LazyLock::new(|| values(100))),
+    (10, LazyLock::new(|| values(10))),
+    (1, LazyLock::new(|| values(1))),
+];
+
+fn values(count: usize) -> String {
+    let mut sql = "INSERT INTO mainstay_job \
+         (queue, name, version, lane, priority, payload, options, created_us) VALUES "
+        .to_owned();
+    for row in 0..count {
+        sql += if row == 0 { "(" } else { ", (" };
+        for column in 1..=7 {
+            sql += &format!("${}, ", row * 7 + column);
+        }
+        sql += concat!(now!(sqlite), ")");
+    }
+    sql
+}
+
+/// The first and the last number: one writer, and numbers that only grow, so they follow each other.
+async fn bodies_on_sqlite(db: &Db, batch: &[&New], later: bool) -> Result<(i64, i64)> {
+    let mut last = 0;
+    if later {
+        let done = db.query(BODY.sqlite).bind(rows(batch)).execute().await?;
+        last = done.last_insert_id().unwrap_or_default();
+    } else {
+        let mut rest = batch;
+        while !rest.is_empty() {
+            let fits = VALUES.iter().find(|(count, _)| *count <= rest.len());
+            let Some((count, sql)) = fits else { break };
+            let (now, then) = rest.split_at(*count);
+            let mut query = db.query(LazyLock::force(sql).as_str());
+            for new in now {
+                query = query
+                    .bind(new.queue.as_str())
+                    .bind(new.name.as_ref())
+                    .bind(new.version as i32)
+                    .bind(i16::from(new.options.is_keyed()))
+                    .bind(new.priority)
+                    .bind(new.payload.as_str())
+                    .bind(new.options.to_text());
+            }
+            last = query.execute().await?.last_insert_id().unwrap_or_default();
+            rest = then;
+        }
+    }
+    Ok((last + 1 - batch.len() as i64, last))
+}
+
 /// MariaDB tells the numbers that it gave. MySQL does not, and promises no order for those of one
 /// statement that reads its rows: there it is one statement a job.
-async fn bodies_on_mysql(db: &Db, batch: &[&New], rows: String) -> Result<Vec<i64>> {
+async fn bodies_on_mysql(db: &Db, batch: &[&New]) -> Result<Vec<i64>> {
     if db.is_mariadb() {
         let sql = concat!(
             "INSERT INTO mainstay_job (queue, name, version, lane, priority, created_us, run_us, payload, options) \
@@ -262,7 +314,7 @@ async fn bodies_on_mysql(db: &Db, batch: &[&New], rows: String) -> Result<Vec<i6
             now!(mysql),
             " AS us) AS n RETURNING id"
         );
-        let mut ids: Vec<(i64,)> = db.query(sql).bind(rows).all().await?;
+        let mut ids: Vec<(i64,)> = db.query(sql).bind(rows(batch)).all().await?;
         ids.sort_unstable();
         return Ok(ids.into_iter().map(|(id,)| id).collect());
     }

@@ -26,6 +26,8 @@ pub(crate) struct Call {
     /// Its handler has completed it in a transaction.
     pub(crate) completed: AtomicBool,
     pub(crate) has_progress: AtomicBool,
+    /// The run is over, whoever still looks at it.
+    pub(crate) ended: AtomicBool,
     /// Somebody wants it cancelled.
     pub(crate) cancelled: AtomicBool,
     pub(crate) cancel: Notify,

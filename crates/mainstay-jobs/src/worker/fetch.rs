@@ -96,26 +96,31 @@ impl Fetch {
     }
 
     async fn fetch(&mut self, room: usize) -> mainstay_core::Result<usize> {
-        let limits = self.work.queues[self.line].limits;
-        let now = self.work.clock.now();
+        let bound = self.work.queues[self.line].limits.bind_all();
         let mut count = 0;
+        if !bound {
+            count += self.fetch_free(room).await?;
+        }
+        let now = self.work.clock.now();
         let due =
             self.careful_at.is_none_or(|at| now.saturating_duration_since(at) >= CAREFUL_EVERY);
-        if due || limits.bind_all() {
+        if (due || bound) && count < room {
             self.careful_at = Some(now);
-            let (db, id) = (&self.work.db, self.work.id());
-            let suspects = !self.has_suspect();
-            let got = careful::claim(db, id, &self.queue, &limits, room, suspects).await?;
-            count += got.jobs.len();
-            let jobs = got.jobs.into_iter().map(|job| Claimed { careful: true, ..job }).collect();
-            self.take(jobs).await;
-            if got.more && count == 0 {
-                self.work.pause(Duration::from_millis(2)).await;
-                count = 1;
-            }
+            count += self.fetch_careful(room - count).await?;
         }
-        if !limits.bind_all() {
-            count += self.fetch_free(room).await?;
+        Ok(count)
+    }
+
+    async fn fetch_careful(&mut self, room: usize) -> mainstay_core::Result<usize> {
+        let limits = self.work.queues[self.line].limits;
+        let (db, id, suspects) = (&self.work.db, self.work.id(), !self.has_suspect());
+        let got = careful::claim(db, id, &self.queue, &limits, room, suspects).await?;
+        let mut count = got.jobs.len();
+        let jobs = got.jobs.into_iter().map(|job| Claimed { careful: true, ..job }).collect();
+        self.take(jobs).await;
+        if got.more && count == 0 {
+            self.work.pause(Duration::from_millis(2)).await;
+            count = 1;
         }
         Ok(count)
     }
@@ -157,8 +162,7 @@ impl Fetch {
 
     /// Whether a job is here that a worker died with: one at a time, so that it is known which it was.
     fn has_suspect(&self) -> bool {
-        let calls = self.work.calls.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        calls.values().filter_map(std::sync::Weak::upgrade).any(|call| call.job.crashes > 0)
+        self.work.open_calls().iter().any(|call| call.job.crashes > 0)
     }
 
     async fn wait(&mut self) {

@@ -133,8 +133,7 @@ impl Worker {
 
     /// What runs, a line each.
     fn describe(&self) -> Vec<String> {
-        let calls = self.work.calls.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let live = calls.values().filter_map(std::sync::Weak::upgrade);
+        let live = self.work.open_calls().into_iter();
         live.map(|call| format!("job {} (`{}`)", call.job.id, call.job.name)).take(20).collect()
     }
 }

@@ -300,6 +300,7 @@ impl Consuming {
             recorded: false,
             completed: false.into(),
             has_progress: false.into(),
+            ended: false.into(),
             cancelled: false.into(),
             cancel: Notify::new(),
             steps: Steps::default(),

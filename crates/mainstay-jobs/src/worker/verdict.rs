@@ -1,6 +1,7 @@
 //! What the end of a run means: done, again later, ended for good. Pure, but for telling the broker.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use mainstay_core::{Code, Error, Result};
@@ -277,6 +278,7 @@ fn of_foreign(
 /// Hands it to the one who writes, or to the broker.
 pub(crate) async fn deliver(ends: &mpsc::Sender<Ended>, item: Item, verdict: Verdict) {
     let Item { call, receipt } = item;
+    call.ended.store(true, Relaxed);
     let settled = |end| Settled {
         id: call.job.id,
         lease: call.job.lease,

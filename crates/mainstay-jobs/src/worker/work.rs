@@ -82,6 +82,7 @@ impl Work {
             recorded: true,
             completed: false.into(),
             has_progress: false.into(),
+            ended: false.into(),
             cancelled: false.into(),
             cancel: tokio::sync::Notify::new(),
             steps: Steps::default(),
@@ -101,6 +102,14 @@ impl Work {
 
     /// The run of a job, if it is here.
     pub(crate) fn call(&self, id: i64) -> Option<Arc<Call>> {
-        self.calls.lock().unwrap_or_else(PoisonError::into_inner).get(&id)?.upgrade()
+        let calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
+        calls.get(&id)?.upgrade().filter(|call| !call.ended.load(Relaxed))
+    }
+
+    /// What is here and not over.
+    pub(crate) fn open_calls(&self) -> Vec<Arc<Call>> {
+        let calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
+        let live = calls.values().filter_map(Weak::upgrade);
+        live.filter(|call| !call.ended.load(Relaxed)).collect()
     }
 }

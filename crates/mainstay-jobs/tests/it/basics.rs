@@ -3,14 +3,13 @@
 use std::time::Duration;
 
 use mainstay_core::{Code, Error};
-use mainstay_jobs::{Context, Enqueued, Jobs, Outcome, Queue};
+use mainstay_jobs::{Context, Enqueued, Jobs, Outcome};
 
-use crate::support::{Here, Note, Seen, drain, note, on_every_engine, until, until_seen};
+use crate::support::{Here, Note, Seen, drain, note, on_every_backend, until, until_seen};
 
-on_every_engine!(
+on_every_backend!(
     a_committed_job_runs_and_a_rolled_back_one_does_not,
     each_of_many_runs_once,
-    the_smaller_priority_and_the_older_runs_first,
     a_failed_job_is_tried_again_until_it_is_dead,
     a_delayed_job_waits,
     a_unique_job_is_there_once,
@@ -19,11 +18,15 @@ on_every_engine!(
     a_cancelled_or_dead_outcome_ends_it,
     a_panic_is_a_failed_attempt,
     a_handler_that_hangs_is_dropped,
-    a_drained_worker_gives_back_what_it_has_not_begun,
     an_unknown_job_is_left_for_others,
     a_payload_that_can_not_be_read_is_kept,
     a_result_is_kept_for_its_time,
-    a_paused_queue_rests,
+    a_paused_queue_rests;
+    databases:
+    the_smaller_priority_and_the_older_runs_first
+        "it holds when jobs are handed over; what the broker has already comes first",
+    a_drained_worker_gives_back_what_it_has_not_begun
+        "it goes back to the broker, which delivers it again",
 );
 
 async fn a_committed_job_runs_and_a_rolled_back_one_does_not(here: Here) {
@@ -263,7 +266,7 @@ async fn a_drained_worker_gives_back_what_it_has_not_begun(here: Here) {
 
 async fn an_unknown_job_is_left_for_others(here: Here) {
     let id = here.db.enqueue(&note("x")).await.unwrap().id();
-    let old = here.worker().queue(Queue::new("default")).start().await.unwrap();
+    let old = here.worker().start().await.unwrap();
     until("it was left", || async { here.count("mainstay_scheduled").await == 1 }).await;
     drain(old).await.unwrap();
     let (state, attempt, errors): (i16, i32, String) = here

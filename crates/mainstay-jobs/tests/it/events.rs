@@ -7,9 +7,9 @@ use mainstay_jobs::event::{From, replay, unsubscribe};
 use mainstay_jobs::{Action, Context, Event, Jobs, Worker};
 use serde::{Deserialize, Serialize};
 
-use crate::support::{Here, Seen, drain, on_every_engine, until, until_seen};
+use crate::support::{Here, Seen, drain, on_every_backend, until, until_seen};
 
-on_every_engine!(
+on_every_backend!(
     each_group_gets_each_event_once,
     a_rolled_back_event_is_never_seen,
     an_event_that_commits_late_is_not_missed,
@@ -54,6 +54,7 @@ fn created(n: i64) -> Created {
 
 async fn listener(here: &Here, group: &'static str) -> Worker {
     here.worker()
+        .group(here.queue(group))
         .subscribe(group, move |event: Created, ctx: Context<Seen>| async move {
             if event.n < 0 {
                 return Err(Error::user("poison"));

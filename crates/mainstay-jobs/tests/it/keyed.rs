@@ -9,9 +9,9 @@ use mainstay_core::Error;
 use mainstay_core::clock::Clock;
 use mainstay_jobs::{Context, Jobs, Queue, Worker};
 
-use crate::support::{Here, Note, Seen, drain, note, on_every_engine, until, until_seen};
+use crate::support::{Here, Note, Seen, drain, note, on_every_backend, until, until_seen};
 
-on_every_engine!(
+on_every_backend!(
     jobs_of_one_key_run_one_at_a_time_in_order,
     a_limit_by_key_holds_across_workers,
     a_limit_of_the_queue_holds_across_workers,
@@ -78,8 +78,7 @@ impl Gauge {
 
 async fn gauged(here: &Here, queue: Queue, gauge: &Gauge, done: &Arc<AtomicUsize>) -> Worker {
     let (gauge, done) = (gauge.clone(), Arc::clone(done));
-    here.worker()
-        .queue(queue)
+    here.worker_on(queue)
         .concurrency(10)
         .handle(move |note: Note, _: Context<Seen>| {
             let (gauge, done) = (gauge.clone(), Arc::clone(&done));
@@ -102,7 +101,7 @@ async fn a_limit_by_key_holds_across_workers(here: Here) {
         here.db.enqueue(&note(key.as_str())).limit_key(key).await.unwrap();
     }
     let (gauge, done) = (Gauge::default(), Arc::new(AtomicUsize::new(0)));
-    let queue = || Queue::new("default").key_concurrency(3);
+    let queue = || here.queue("default").key_concurrency(3);
     let one = gauged(&here, queue(), &gauge, &done).await;
     let other = gauged(&here, queue(), &gauge, &done).await;
     until("all are done", || async { done.load(Ordering::SeqCst) == 40 }).await;
@@ -116,7 +115,7 @@ async fn a_limit_of_the_queue_holds_across_workers(here: Here) {
         here.db.enqueue(&note("x")).await.unwrap();
     }
     let (gauge, done) = (Gauge::default(), Arc::new(AtomicUsize::new(0)));
-    let queue = || Queue::new("default").global_concurrency(4);
+    let queue = || here.queue("default").global_concurrency(4);
     let one = gauged(&here, queue(), &gauge, &done).await;
     let other = gauged(&here, queue(), &gauge, &done).await;
     until("all are done", || async { done.load(Ordering::SeqCst) == 30 }).await;
@@ -133,8 +132,7 @@ async fn a_rate_spreads_the_starts(here: Here) {
     let clock = Clock::system();
     let begun = clock.now();
     let worker = here
-        .worker()
-        .queue(Queue::new("default").rate(20, Duration::from_secs(1)))
+        .worker_on(here.queue("default").rate(20, Duration::from_secs(1)))
         .handle(|note: Note, ctx: Context<Seen>| async move {
             ctx.state().add(note.text);
             Ok(())
@@ -154,10 +152,10 @@ async fn a_raised_limit_strands_nobody(here: Here) {
         here.db.enqueue(&note("x")).limit_key("k").await.unwrap();
     }
     let (gauge, done) = (Gauge::default(), Arc::new(AtomicUsize::new(0)));
-    let strict = gauged(&here, Queue::new("default").key_concurrency(1), &gauge, &done).await;
+    let strict = gauged(&here, here.queue("default").key_concurrency(1), &gauge, &done).await;
     until("some wait", || async { here.count("mainstay_parked").await > 0 }).await;
     drain(strict).await.unwrap();
-    let free = gauged(&here, Queue::new("default"), &gauge, &done).await;
+    let free = gauged(&here, here.queue("default"), &gauge, &done).await;
     until("all are done", || async { done.load(Ordering::SeqCst) == 6 }).await;
     drain(free).await.unwrap();
 }

@@ -2,8 +2,15 @@
 
 #![allow(unreachable_pub, reason = "a test binary has no outside")]
 
+mod admin;
 mod basics;
+mod crash;
 mod events;
 mod keyed;
+mod matrix;
+mod nats;
+mod rabbitmq;
+mod redis;
 mod saga;
+mod streams;
 mod support;

@@ -150,3 +150,41 @@ async fn a_message_published_again_with_its_id_is_stored_once() {
     depth(&broker, "twice", 3).await;
     broker.remove("twice").await.unwrap();
 }
+
+#[tokio::test]
+async fn a_message_that_is_too_big_is_refused_and_the_others_are_not() {
+    let broker = connected().await;
+    broker.declare("big").await.unwrap();
+    let mut big = message("big");
+    big.body = vec![0; 2 * 1024 * 1024];
+    let mut results = broker.publish("big", &[message(1), big, message(2)]).await;
+    let refused = results.remove(1);
+    assert_eq!(failed(refused).code(), Code::BrokerRefused);
+    for result in results {
+        result.unwrap();
+    }
+    depth(&broker, "big", 2).await;
+    broker.remove("big").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_stream_with_other_properties_is_told() {
+    let url = server().await.url();
+    let (login, _) = url.split_once("://").unwrap().1.rsplit_once('@').unwrap();
+    let (user, password) = login.split_once(':').unwrap();
+    let config = r#"{"name":"mainstay-other","subjects":["mainstay.queue.other"],"storage":"file","retention":"limits"}"#;
+    let size = config.len();
+    // As any other program would say it.
+    let said = format!(
+        "CONNECT {{\"user\":\"{user}\",\"pass\":\"{password}\",\"verbose\":false}}\r\n\
+         SUB made 1\r\nPUB $JS.API.STREAM.CREATE.mainstay-other made {size}\r\n{config}\r\n"
+    );
+    streams::say(port(&url), &said, "stream_create_response").await;
+    let broker = connected().await;
+    let error = failed(broker.declare("other").await);
+    assert_eq!(error.code(), Code::BrokerQueue);
+    assert!(error.report().contains("another retention"), "{error:?}");
+    broker.remove("other").await.unwrap();
+    broker.declare("other").await.unwrap();
+    broker.remove("other").await.unwrap();
+}

@@ -141,3 +141,42 @@ async fn a_connection_that_can_not_be_made_is_told_without_the_password() {
     let shown = format!("{} {broker:?}", broker.place());
     assert!(!shown.contains(password), "{shown}");
 }
+
+#[tokio::test]
+async fn a_key_that_holds_something_else_is_told() {
+    let url = server().await.url();
+    let password = url.rsplit_once('@').unwrap().0.rsplit_once(':').unwrap().1;
+    // As any other program would say it.
+    let said = format!("AUTH {password}\r\nSET {{mainstay:other}} x\r\nECHO done\r\n");
+    streams::say(port(&url), &said, "done").await;
+    let broker = connected().await;
+    let error = failed(broker.declare("other").await);
+    assert_eq!(error.code(), Code::BrokerQueue, "{error:?}");
+    for result in broker.publish("other", &[streams::message(1)]).await {
+        assert_eq!(failed(result).code(), Code::BrokerRefused);
+    }
+    broker.remove("other").await.unwrap();
+    broker.declare("other").await.unwrap();
+    broker.remove("other").await.unwrap();
+}
+
+#[tokio::test]
+async fn the_entry_of_another_program_is_read_and_buried_as_it_is() {
+    let url = server().await.url();
+    let password = url.rsplit_once('@').unwrap().0.rsplit_once(':').unwrap().1;
+    let broker = connected().await;
+    broker.declare("strange").await.unwrap();
+    let said = format!(
+        "AUTH {password}\r\nXADD {{mainstay:strange}} * kind order body 42\r\nECHO done\r\n"
+    );
+    streams::say(port(&url), &said, "done").await;
+    let mut consumer = broker.consume("strange", 1).await.unwrap();
+    let delivery = streams::next(&mut consumer).await;
+    assert_eq!(delivery.message.headers["kind"], "order");
+    assert_eq!(delivery.message.body, b"42");
+    delivery.receipt.dead("who are you".into()).await.unwrap();
+    let letter = broker.dead("strange", 1).await.unwrap().remove(0);
+    assert_eq!(letter.headers["kind"], "order");
+    assert_eq!(letter.headers["mainstay-reason"], "who are you");
+    broker.remove("strange").await.unwrap();
+}

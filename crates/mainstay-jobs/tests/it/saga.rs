@@ -7,9 +7,9 @@ use mainstay_core::{Code, Error};
 use mainstay_jobs::{Action, Context, Job, Jobs};
 use serde::{Deserialize, Serialize};
 
-use crate::support::{Here, Seen, drain, on_every_engine, until, until_seen};
+use crate::support::{Here, Seen, drain, on_every_backend, until, until_seen};
 
-on_every_engine!(
+on_every_backend!(
     a_step_is_done_once,
     what_was_done_is_undone_in_reverse,
     a_timer_frees_the_worker,

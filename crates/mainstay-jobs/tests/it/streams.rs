@@ -8,6 +8,7 @@ use std::time::Duration;
 use mainstay_core::clock::Clock;
 use mainstay_core::{Code, Error, Result};
 use mainstay_jobs::broker::{Broker, Consumer, Delivery, Message};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{sleep, timeout};
 
 /// Long enough for a slow machine; nothing waits for it that goes well.
@@ -418,7 +419,13 @@ pub(crate) async fn frozen(
         let broker = Arc::clone(broker);
         async move { broker.publish("frozen", &[message("second")]).await.remove(0) }
     });
-    assert_eq!(failed(broker.depth("frozen").await).code(), Code::BrokerDown);
+    // A process is stopped a moment after it was told.
+    let error = loop {
+        if let Err(error) = broker.depth("frozen").await {
+            break error;
+        }
+    };
+    assert_eq!(error.code(), Code::BrokerDown);
     thaw.await;
     publishing.await.unwrap().unwrap();
     let mut seen = BTreeSet::new();
@@ -468,4 +475,18 @@ pub(crate) fn with_password(url: &str, password: &str) -> String {
     let (login, host) = rest.rsplit_once('@').unwrap_or(("user:", rest));
     let user = login.split_once(':').map_or(login, |(user, _)| user);
     format!("{scheme}://{user}:{password}@{host}")
+}
+
+/// Says `text` to the server at `port`, as it is, and waits until it has answered with `answer`.
+pub(crate) async fn say(port: u16, text: &str, answer: &str) {
+    let talk = async {
+        let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+        stream.write_all(text.as_bytes()).await.unwrap();
+        let mut heard = Vec::new();
+        while !String::from_utf8_lossy(&heard).contains(answer) {
+            let read = stream.read_buf(&mut heard).await.unwrap();
+            assert!(read > 0, "it said {}", String::from_utf8_lossy(&heard));
+        }
+    };
+    timeout(PATIENCE, talk).await.expect("it does not answer");
 }

@@ -16,6 +16,9 @@ enum Call {
         /// Commits reach the disk.
         #[arg(long)]
         durable: bool,
+        /// With RabbitMQ and Redis beside the databases.
+        #[arg(long)]
+        brokers: bool,
         /// The command and its arguments.
         #[arg(required = true, trailing_var_arg = true)]
         command: Vec<String>,
@@ -30,7 +33,7 @@ enum Call {
 
 fn main() -> ExitCode {
     let outcome = match Call::parse() {
-        Call::Exec { durable, command } => exec(durable, &command),
+        Call::Exec { durable, brokers, command } => exec(durable, brokers, &command),
         Call::Serve { state } => serve(&state),
     };
     outcome.unwrap_or_else(|error| {
@@ -39,8 +42,9 @@ fn main() -> ExitCode {
     })
 }
 
-fn exec(durable: bool, command: &[String]) -> Result<ExitCode> {
+fn exec(durable: bool, brokers: bool, command: &[String]) -> Result<ExitCode> {
     let rig = Rig::start(durable)?;
+    let rig = if brokers { rig.with_brokers()? } else { rig };
     let (name, value) = rig.variable();
     let mut child = Command::new(&command[0]);
     child.args(&command[1..]).env(name, value);

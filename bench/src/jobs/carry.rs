@@ -1,0 +1,172 @@
+//! RabbitMQ: publishing with confirms and consuming with acknowledgements, beside bare lapin; and BullMQ on
+//! Redis beside our queue that Redis carries.
+
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt;
+use lapin::options::{
+    BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions,
+    ConfirmSelectOptions, QueueDeclareOptions,
+};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{BasicProperties, Connection, ConnectionProperties};
+use mainstay::jobs::broker::rabbitmq::RabbitMq;
+use mainstay::jobs::broker::{Broker, Message};
+
+use crate::report::{Better, Case, median};
+use crate::servers::address;
+
+use super::peers;
+
+const COUNT: usize = 20_000;
+const BATCH: usize = 1_000;
+const PREFETCH: u16 = 300;
+const ROUNDS: usize = 5;
+const COUNT_BULLMQ: usize = 50_000;
+
+pub(crate) async fn run() -> Vec<Case> {
+    let url = address("rabbitmq");
+    let (mut published, mut consumed) = (vec![], vec![]);
+    let (mut bare_published, mut bare_consumed) = (vec![], vec![]);
+    for round in 0..ROUNDS {
+        let queue = format!("ours-{round}");
+        let (publish, consume) = ours(&url, &queue).await;
+        published.push(publish);
+        consumed.push(consume);
+        let (publish, consume) = bare(&url, &format!("bare-{round}")).await;
+        bare_published.push(publish);
+        bare_consumed.push(consume);
+    }
+    let mut cases = vec![
+        Case::new(
+            "20,000 published with confirms, RabbitMQ",
+            "ms",
+            Better::Lower,
+            median(published),
+        )
+        .peer("lapin", median(bare_published)),
+        Case::new("20,000 consumed with acks, RabbitMQ", "ms", Better::Lower, median(consumed))
+            .peer("lapin", median(bare_consumed)),
+    ];
+    if let Some(rate) = peers::bullmq(&address("redis"), COUNT_BULLMQ).await {
+        let ours = redis().await;
+        let name = "50,000 jobs that do nothing, PostgreSQL carried by Redis";
+        cases.push(Case::new(name, "jobs/s", Better::Higher, ours).peer("BullMQ", rate));
+    }
+    cases
+}
+
+fn messages() -> Vec<Message> {
+    let message = |n: usize| Message {
+        id: n.to_string(),
+        name: "noop".to_owned(),
+        body: vec![b'x'; 200],
+        ..Message::default()
+    };
+    (0..BATCH).map(message).collect()
+}
+
+fn ms(begun: Instant) -> f64 {
+    begun.elapsed().as_secs_f64() * 1e3
+}
+
+async fn ours(url: &str, queue: &str) -> (f64, f64) {
+    let rabbit = RabbitMq::connect(url).await.expect("RabbitMQ");
+    rabbit.declare(queue).await.expect("a queue");
+    // The first makes the connection.
+    rabbit.publish(queue, &messages()[..1]).await;
+    let batch = messages();
+    let begun = Instant::now();
+    for _ in 0..COUNT / BATCH {
+        for confirmed in rabbit.publish(queue, &batch).await {
+            confirmed.expect("confirmed");
+        }
+    }
+    let published = ms(begun);
+    let mut consumer = rabbit.consume(queue, PREFETCH).await.expect("a consumer");
+    consumer.next().await.expect("a message").receipt.ack().await.expect("acknowledged");
+    let begun = Instant::now();
+    for _ in 0..COUNT {
+        let delivery = consumer.next().await.expect("a message");
+        delivery.receipt.ack().await.expect("acknowledged");
+    }
+    let consumed = ms(begun);
+    drop(consumer);
+    rabbit.remove(queue).await.expect("removed");
+    (published, consumed)
+}
+
+async fn bare(url: &str, queue: &str) -> (f64, f64) {
+    let connection =
+        Connection::connect(url, ConnectionProperties::default()).await.expect("RabbitMQ");
+    let channel = connection.create_channel().await.expect("a channel");
+    channel.confirm_select(ConfirmSelectOptions::default()).await.expect("confirms");
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-queue-type".into(), AMQPValue::LongString("quorum".into()));
+    let durable = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
+    channel.queue_declare(queue.into(), durable, arguments).await.expect("a queue");
+    let (body, properties) = (vec![b'x'; 200], BasicProperties::default().with_delivery_mode(2));
+    let begun = Instant::now();
+    for _ in 0..COUNT / BATCH {
+        let mut confirms = Vec::with_capacity(BATCH);
+        for _ in 0..BATCH {
+            let options = BasicPublishOptions::default();
+            let sent =
+                channel.basic_publish("".into(), queue.into(), options, &body, properties.clone());
+            confirms.push(sent.await.expect("sent"));
+        }
+        for confirm in confirms {
+            confirm.await.expect("confirmed");
+        }
+    }
+    let published = ms(begun);
+    channel.basic_qos(PREFETCH, BasicQosOptions::default()).await.expect("a prefetch");
+    let mut consumer = channel
+        .basic_consume(
+            queue.into(),
+            "c".into(),
+            BasicConsumeOptions::default(),
+            FieldTable::default(),
+        )
+        .await
+        .expect("a consumer");
+    let begun = Instant::now();
+    for _ in 0..COUNT {
+        let delivery = consumer.next().await.expect("a message").expect("a message");
+        delivery.ack(BasicAckOptions::default()).await.expect("acknowledged");
+    }
+    let consumed = ms(begun);
+    let _ = connection.close(200, "done".into()).await;
+    (published, consumed)
+}
+
+/// Our whole way: claimed from PostgreSQL, carried by Redis, completed in PostgreSQL.
+async fn redis() -> f64 {
+    use mainstay::jobs::broker::redis::Redis;
+    use mainstay::jobs::{Context, Queue, Worker};
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    let database = crate::servers::fresh(crate::servers::Engine::Postgres).await;
+    let db = super::worker::open(&database.url).await;
+    super::worker::fill(&db, COUNT_BULLMQ, 500).await;
+    let broker = Redis::connect(&address("redis")).await.expect("Redis");
+    let done = Arc::new(AtomicUsize::new(0));
+    let begun = Instant::now();
+    let worker = Worker::builder(&db, Arc::clone(&done))
+        .concurrency(100)
+        .queue(Queue::new("default").via(broker))
+        .handle(|_: super::worker::Noop, ctx: Context<Arc<AtomicUsize>>| async move {
+            ctx.state().fetch_add(1, Ordering::Relaxed);
+            Ok(())
+        })
+        .start()
+        .await
+        .expect("a worker");
+    while done.load(Ordering::Relaxed) < COUNT_BULLMQ {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let rate = COUNT_BULLMQ as f64 / begun.elapsed().as_secs_f64();
+    let _ = worker.drain(Duration::from_secs(30)).await;
+    rate
+}

@@ -1,0 +1,123 @@
+//! What people do with jobs, and that it is written down.
+
+use std::time::Duration;
+
+use mainstay_core::Error;
+use mainstay_jobs::admin::{Admin, Filter, State};
+use mainstay_jobs::{Context, JobId, Jobs};
+
+use crate::support::{Here, Note, Seen, drain, note, on_every_backend, until, until_seen};
+
+on_every_backend!(
+    a_dead_job_is_tried_again,
+    a_job_that_waits_is_cancelled,
+    a_job_that_runs_is_cancelled,
+    a_queue_is_paused_drained_and_resumed,
+    everything_is_counted,
+);
+
+fn of(state: State) -> Filter {
+    Filter { state: Some(state), ..Filter::default() }
+}
+
+async fn a_dead_job_is_tried_again(here: Here) {
+    let admin = Admin::new(&here.db, "ada@ops");
+    let id = here.db.enqueue(&note("x")).max_attempts(1).await.unwrap().id();
+    let worker = here
+        .worker()
+        .handle(|_: Note, ctx: Context<Seen>| async move {
+            ctx.state().add("run");
+            if ctx.state().len() == 1 { Err(Error::user("once")) } else { Ok(()) }
+        })
+        .start()
+        .await
+        .unwrap();
+    until("it is dead", || async { admin.list(&of(State::Dead)).await.unwrap().len() == 1 }).await;
+    let job = admin.show(id).await.unwrap();
+    assert_eq!((job.info.state, job.errors.len()), (State::Dead, 1));
+    assert!(job.info.last_error.unwrap().message.contains("once"));
+    assert_eq!(admin.retry_dead(Some("elsewhere"), None, 10).await.unwrap(), 0);
+    assert_eq!(admin.retry_dead(None, Some("note"), 10).await.unwrap(), 1);
+    until_seen(&here.seen, 2).await;
+    drain(worker).await.unwrap();
+    assert!(admin.show(id).await.is_err(), "it was done");
+    let audit = admin.audit(10).await.unwrap();
+    assert_eq!((audit[0].actor.as_str(), audit[0].action.as_str()), ("ada@ops", "retry"));
+    assert!(!admin.retry(&[JobId(987_654)]).await.unwrap()[0].done);
+}
+
+async fn a_job_that_waits_is_cancelled(here: Here) {
+    let admin = Admin::new(&here.db, "ada@ops");
+    let later = Duration::from_secs(3600);
+    let id = here.db.enqueue(&note("x")).delay(later).unique("k").await.unwrap().id();
+    assert_eq!(admin.list(&of(State::Scheduled)).await.unwrap()[0].id, id);
+    assert!(admin.cancel(&[id]).await.unwrap()[0].done);
+    assert_eq!(admin.show(id).await.unwrap().info.state, State::Cancelled);
+    assert_eq!(here.count("mainstay_scheduled").await, 0);
+    assert!(here.db.enqueue(&note("y")).delay(later).unique("k").await.unwrap().is_new());
+    assert!(admin.delete(&[id]).await.unwrap()[0].done);
+    assert!(admin.show(id).await.is_err());
+}
+
+async fn a_job_that_runs_is_cancelled(here: Here) {
+    let admin = Admin::new(&here.db, "ada@ops");
+    let id = here.db.enqueue(&note("x")).await.unwrap().id();
+    let worker = here
+        .worker()
+        .handle(|_: Note, ctx: Context<Seen>| async move {
+            ctx.state().add("begun");
+            std::future::pending::<()>().await;
+            Ok(())
+        })
+        .start()
+        .await
+        .unwrap();
+    until_seen(&here.seen, 1).await;
+    // What a broker carries has no lease: its worker finds that it has ended.
+    assert!(admin.cancel(&[id]).await.unwrap()[0].done);
+    until("it is cancelled", || async {
+        admin.show(id).await.unwrap().info.state == State::Cancelled
+    })
+    .await;
+    if here.broker.is_none() {
+        until("it runs no more", || async { worker.running() == 0 }).await;
+        drain(worker).await.unwrap();
+    }
+}
+
+async fn a_queue_is_paused_drained_and_resumed(here: Here) {
+    let admin = Admin::new(&here.db, "ada@ops");
+    let worker = here.notes().await;
+    admin.drain("default", Duration::from_secs(20)).await.unwrap();
+    here.db.enqueue(&note("x")).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(here.seen.len(), 0);
+    admin.resume("default").await.unwrap();
+    until_seen(&here.seen, 1).await;
+    admin.drain_worker(worker.id()).await.unwrap();
+    worker.told_to_drain().await;
+    drain(worker).await.unwrap();
+    let actions: Vec<_> =
+        admin.audit(10).await.unwrap().into_iter().rev().map(|one| one.action).collect();
+    assert_eq!(actions, ["pause", "resume", "drain"]);
+}
+
+async fn everything_is_counted(here: Here) {
+    let admin = Admin::new(&here.db, "ada@ops");
+    for n in 0..5 {
+        here.db.enqueue(&note(n.to_string())).await.unwrap();
+    }
+    here.db.enqueue(&note("later")).delay(Duration::from_secs(600)).await.unwrap();
+    let stats = admin.stats().await.unwrap();
+    let queue = stats.queues.iter().find(|queue| queue.name == "default").unwrap();
+    assert_eq!((queue.ready, queue.scheduled, queue.running, queue.dead), (5, 1, 0, 0));
+    assert!(queue.oldest_ready_at.is_some() && stats.workers.is_empty());
+    let listed = admin.list(&Filter { limit: 2, ..Filter::default() }).await.unwrap();
+    assert_eq!((listed[0].state, listed[1].state), (State::Scheduled, State::Ready));
+    let older = Filter { before: Some(listed[1].id), ..Filter::default() };
+    assert_eq!(admin.list(&older).await.unwrap().len(), 4);
+    let worker = here.notes().await;
+    until_seen(&here.seen, 5).await;
+    assert_eq!(admin.stats().await.unwrap().workers.len(), 1);
+    drain(worker).await.unwrap();
+}
