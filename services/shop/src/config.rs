@@ -1,6 +1,6 @@
 //! The shop's configuration: Mainstay's keys and its own.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use mainstay::config::Loader;
 use mainstay::{Code, Db, Error, Result, Settings};
@@ -15,6 +15,8 @@ const DEFAULT_URL: &str = "sqlite:data/shop.db";
 pub struct Config {
     /// `[http]`.
     pub http: Http,
+    /// `[jobs]`.
+    pub jobs: Background,
     /// `[database]` and `[pool]`.
     #[serde(flatten)]
     pub mainstay: Settings,
@@ -25,7 +27,7 @@ impl Default for Config {
         let mut mainstay = Settings::default();
         // Shops that are older than their migrations have the tables of the first one.
         mainstay.migrate.baseline_on_migrate = true;
-        Self { http: Http::default(), mainstay }
+        Self { http: Http::default(), jobs: Background::default(), mainstay }
     }
 }
 
@@ -45,6 +47,24 @@ pub struct Http {
 impl Default for Http {
     fn default() -> Self {
         Self { host: "127.0.0.1".to_owned(), port: 8080, ready_needs_database: false }
+    }
+}
+
+/// `[jobs]`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Background {
+    /// Whether this process runs jobs; with false some other process must. Default true.
+    pub worker: bool,
+    /// How many at a time. Default 10.
+    pub concurrency: usize,
+    /// Where mails are written. Default data/mail.
+    pub mail_folder: PathBuf,
+}
+
+impl Default for Background {
+    fn default() -> Self {
+        Self { worker: true, concurrency: 10, mail_folder: PathBuf::from("data/mail") }
     }
 }
 

@@ -5,8 +5,10 @@
 
 pub mod accounts;
 pub mod config;
+pub mod events;
 pub mod extract;
 pub mod health;
+pub mod mail;
 pub mod observed;
 pub mod orders;
 pub mod page;
@@ -16,3 +18,4 @@ pub mod schema;
 pub mod seed;
 pub mod server;
 pub mod users;
+pub mod worker;

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use mainstay::{Error, Result};
 use shop::config::Config;
-use shop::{schema, seed, server};
+use shop::{schema, seed, server, worker};
 
 /// Users, accounts, products and orders over HTTP, on SQLite, PostgreSQL or MySQL.
 #[derive(Parser)]
@@ -76,7 +76,9 @@ async fn run(call: Call) -> Result<()> {
             let listener = server::listen(&loaded.value.http).await?;
             let db = loaded.value.connect().await?;
             schema::migrate(&db, &loaded.value.mainstay.migrate).await?;
-            server::serve(listener, db, &loaded.value.http).await
+            let jobs = &loaded.value.jobs;
+            let worker = if jobs.worker { Some(worker::start(&db, jobs).await?) } else { None };
+            server::serve(listener, db, &loaded.value.http, worker).await
         }
     }
 }

@@ -1,14 +1,17 @@
-//! Orders, by the synchronous path: user and stock are checked, stock is reserved, and the order is
-//! recorded, all in one transaction.
+//! Orders. One is taken at once, if its user and its products exist: it is recorded as pending and told as
+//! `order.created`, in one transaction. Whether there is enough in stock is decided after the answer, by
+//! the worker's `inventory`: it is confirmed, or cancelled and nothing is taken.
 
 use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use mainstay::jobs::Jobs;
 use mainstay::{Db, FromRow, Result};
 use serde::{Deserialize, Serialize};
 
+use crate::events::OrderCreated;
 use crate::extract::{Body, Id, Params};
 use crate::page::{Listed, Page};
 use crate::problem::{Answer, Problem};
@@ -31,6 +34,11 @@ pub struct Head {
     id: i64,
     user_id: i64,
     total: i64,
+    /// pending, confirmed or cancelled.
+    status: String,
+    /// Why it was cancelled.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
 }
 
 /// A product ordered, at the price it had.
@@ -66,7 +74,7 @@ pub struct Filter {
     after: Option<i64>,
 }
 
-/// `POST /orders`: 201; 404 for no such user; 409 where stock is short; 422.
+/// `POST /orders`: 201, pending; 404 for no such user; 422. `GET /orders/{id}` tells what became of it.
 pub async fn create(
     State(db): State<Db>,
     Body(new): Body<NewOrder>,
@@ -105,7 +113,7 @@ async fn place(tx: &Db, user_id: i64, wanted: BTreeMap<String, i64>) -> Result<O
     }
     let mut items = Vec::with_capacity(wanted.len());
     for (sku, quantity) in wanted {
-        let price = reserve(tx, &sku, quantity).await?;
+        let price = price(tx, &sku).await?;
         items.push(Item { sku, quantity, price });
     }
     let sum = |sum: i64, item: &Item| sum.checked_add(item.price.checked_mul(item.quantity)?);
@@ -114,8 +122,8 @@ async fn place(tx: &Db, user_id: i64, wanted: BTreeMap<String, i64>) -> Result<O
         total.ok_or_else(|| Problem::invalid("the order's total is too large").into_error())?;
     let id = schema::insert(
         tx,
-        "INSERT INTO orders (user_id, total) VALUES ($1, $2)",
-        "INSERT INTO orders (user_id, total) VALUES ($1, $2) RETURNING id",
+        "INSERT INTO orders (user_id, total, status) VALUES ($1, $2, 'pending')",
+        "INSERT INTO orders (user_id, total, status) VALUES ($1, $2, 'pending') RETURNING id",
         [user_id.into(), total.into()],
     )
     .await?;
@@ -130,37 +138,25 @@ async fn place(tx: &Db, user_id: i64, wanted: BTreeMap<String, i64>) -> Result<O
         .execute()
         .await?;
     }
-    Ok(Order { head: Head { id, user_id, total }, items })
+    tx.publish(&OrderCreated { order: id, user: user_id }).await?;
+    let (status, reason) = ("pending".to_owned(), None);
+    Ok(Order { head: Head { id, user_id, total, status, reason }, items })
 }
 
-/// Takes `quantity` out of the stock and returns the price.
-async fn reserve(tx: &Db, sku: &str, quantity: i64) -> Result<i64> {
-    let reserved = tx
-        .query("UPDATE products SET stock = stock - $1 WHERE sku = $2 AND stock >= $1")
-        .bind(quantity)
-        .bind(sku)
-        .execute()
-        .await?;
-    let price = tx
-        .query("SELECT price FROM products WHERE sku = $1")
-        .bind(sku)
-        .optional::<(i64,)>()
-        .await?;
-    match price {
-        None => Err(Problem::invalid(format!("there is no product {sku}")).into_error()),
-        Some(_) if reserved.rows_affected() == 0 => Err(Problem::conflict(
-            "Out of stock",
-            format!("there are fewer than {quantity} of {sku}"),
-        )
-        .into_error()),
-        Some((price,)) => Ok(price),
-    }
+async fn price(tx: &Db, sku: &str) -> Result<i64> {
+    let price: Option<(i64,)> =
+        tx.query("SELECT price FROM products WHERE sku = $1").bind(sku).optional().await?;
+    let none = || Problem::invalid(format!("there is no product {sku}")).into_error();
+    price.map(|(price,)| price).ok_or_else(none)
 }
 
 /// `GET /orders/{id}`.
 pub async fn get(State(db): State<Db>, Id(id): Id<i64>) -> Answer<Json<Order>> {
-    let head =
-        db.query("SELECT id, user_id, total FROM orders WHERE id = $1").bind(id).optional().await?;
+    let head = db
+        .query("SELECT id, user_id, total, status, reason FROM orders WHERE id = $1")
+        .bind(id)
+        .optional()
+        .await?;
     let head = head.ok_or_else(|| Problem::not_found("order", id))?;
     let items = db
         .query("SELECT sku, quantity, price FROM order_items WHERE order_id = $1 ORDER BY sku")
@@ -178,9 +174,9 @@ pub async fn list(
     let (after, limit) = Page { limit: filter.limit, after: filter.after }.bounds()?;
     let query = match filter.user_id {
         Some(user) => db
-            .query("SELECT id, user_id, total FROM orders WHERE user_id = $1 AND id > $2 ORDER BY id LIMIT $3")
+            .query("SELECT id, user_id, total, status, reason FROM orders WHERE user_id = $1 AND id > $2 ORDER BY id LIMIT $3")
             .bind(user),
-        None => db.query("SELECT id, user_id, total FROM orders WHERE id > $1 ORDER BY id LIMIT $2"),
+        None => db.query("SELECT id, user_id, total, status, reason FROM orders WHERE id > $1 ORDER BY id LIMIT $2"),
     };
     let orders: Vec<Head> = query.bind(after).bind(limit).all().await?;
     Ok(Json(Listed::new(orders, limit, |o| o.id)))

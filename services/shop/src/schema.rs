@@ -6,12 +6,15 @@ use mainstay::{Db, Engine, Result};
 /// What an amount of money may be at most, in cents: far from where integers end, on every engine.
 pub const CENTS_MAX: i64 = 1_000_000_000_000_000;
 
-/// Does about the migrations what `migrate.on_start` says: applies what is pending, by default.
+/// Does about the migrations what `migrate.on_start` says: applies what is pending, by default; and makes
+/// the tables of jobs and events.
 ///
 /// Errors: those of [`Migrator::start`].
 pub async fn migrate(db: &Db, options: &Options) -> Result<Started> {
     let migrations = migrations!("$CARGO_MANIFEST_DIR/migrations");
-    Migrator::new(db, migrations).options(options.clone()).start().await
+    let started = Migrator::new(db, migrations).options(options.clone()).start().await?;
+    mainstay::jobs::install(db).await?;
+    Ok(started)
 }
 
 /// Inserts one row and returns the key it was given: `returning` is the same statement for

@@ -11,6 +11,7 @@ use axum::http::StatusCode;
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::{get, post};
+use mainstay::jobs::Worker;
 use mainstay::scope::{Kind, Scope};
 use mainstay::{Code, Db, Error, Result};
 use tokio::net::TcpListener;
@@ -72,8 +73,13 @@ pub async fn listen(http: &Http) -> Result<TcpListener> {
     })
 }
 
-/// Serves until Ctrl-C or SIGTERM, then drains and closes.
-pub async fn serve(listener: TcpListener, db: Db, http: &Http) -> Result<()> {
+/// Serves until Ctrl-C or SIGTERM, then drains, first the requests and then the worker, and closes.
+pub async fn serve(
+    listener: TcpListener,
+    db: Db,
+    http: &Http,
+    worker: Option<Worker>,
+) -> Result<()> {
     let address = listener
         .local_addr()
         .map_err(|e| Error::new(Code::Listen, "the socket is gone").cause(e))?;
@@ -103,6 +109,11 @@ pub async fn serve(listener: TcpListener, db: Db, http: &Http) -> Result<()> {
         }
         () = limit => false,
     };
+    if let Some(worker) = worker
+        && let Err(error) = worker.drain(DRAIN_LIMIT).await
+    {
+        eprintln!("{}", error.report());
+    }
     match db.close(DRAIN_LIMIT).await {
         Err(error) if !drained => {
             eprintln!("some requests did not end in time and are cut off\n{}", error.report());

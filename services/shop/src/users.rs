@@ -3,9 +3,11 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use mainstay::jobs::Jobs;
 use mainstay::{Code, Db, Error, FromRow, Violation};
 use serde::{Deserialize, Serialize};
 
+use crate::events::WelcomeMail;
 use crate::extract::{Body, Id, Params};
 use crate::page::{Listed, Page};
 use crate::problem::{Answer, Problem};
@@ -45,19 +47,27 @@ pub async fn create(
     if !plausible || email.chars().count() > EMAIL_MAX_CHARS {
         return Err(Problem::invalid("email is no address"));
     }
-    let id = schema::insert(
-        &db,
-        "INSERT INTO users (name, email) VALUES ($1, $2)",
-        "INSERT INTO users (name, email) VALUES ($1, $2) RETURNING id",
-        [name.clone().into(), email.clone().into()],
-    )
-    .await
-    .map_err(|error| match error.code() {
-        Code::Unique if is_about_email(&error) => {
-            Problem::conflict("Already exists", "another user has this email")
-        }
-        _ => error.into(),
-    })?;
+    let (given_name, given_email) = (&name, &email);
+    let id = db
+        .transaction(|tx| async move {
+            let id = schema::insert(
+                &tx,
+                "INSERT INTO users (name, email) VALUES ($1, $2)",
+                "INSERT INTO users (name, email) VALUES ($1, $2) RETURNING id",
+                [given_name.clone().into(), given_email.clone().into()],
+            )
+            .await?;
+            // Written if the user is there, and only then.
+            tx.enqueue(&WelcomeMail { user: id }).await?;
+            Ok(id)
+        })
+        .await
+        .map_err(|error| match error.code() {
+            Code::Unique if is_about_email(&error) => {
+                Problem::conflict("Already exists", "another user has this email")
+            }
+            _ => error.into(),
+        })?;
     Ok((StatusCode::CREATED, Json(User { id, name, email })))
 }
 

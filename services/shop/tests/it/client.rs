@@ -6,9 +6,9 @@ use std::sync::atomic::AtomicBool;
 use mainstay::Db;
 use mainstay_testkit::Fresh;
 use serde_json::Value;
-use shop::config::Config;
+use shop::config::{Background, Config};
 use shop::health::Readiness;
-use shop::{schema, server};
+use shop::{schema, server, worker};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -36,6 +36,12 @@ impl Shop {
         let app = server::routes(Readiness { db: db.clone(), draining, needs_database: true });
         let server = tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
         Self { db, port, server, _fresh: fresh }
+    }
+
+    /// A worker of it, whose mails go there.
+    pub(crate) async fn worker(&self, mails: &std::path::Path) -> mainstay::jobs::Worker {
+        let config = Background { mail_folder: mails.to_owned(), ..Background::default() };
+        worker::start(&self.db, &config).await.unwrap()
     }
 
     pub(crate) async fn get(&self, path: &str) -> (u16, Value) {

@@ -88,6 +88,18 @@ async fn transfers_move_money_and_never_lose_it(shop: Shop) {
     assert_eq!(balance(&shop, 1).await + balance(&shop, 2).await, 1000);
 }
 
+/// Asks until the order is decided.
+async fn decided(shop: &Shop, id: i64) -> serde_json::Value {
+    for _ in 0..3_000 {
+        let (_, order) = shop.get(&format!("/orders/{id}")).await;
+        if order["status"] != "pending" {
+            return order;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    panic!("order {id} is pending after a minute");
+}
+
 async fn orders_take_stock_or_nothing(shop: Shop) {
     shop.post("/users", r#"{"name":"A","email":"a@example.com"}"#).await;
     let stock = |sku: &'static str| {
@@ -101,11 +113,17 @@ async fn orders_take_stock_or_nothing(shop: Shop) {
     let body = r#"{"user_id":1,"items":[{"sku":"pot","quantity":2},{"sku":"tea","quantity":1},{"sku":"pot","quantity":1}]}"#;
     let (status, order) = shop.post("/orders", body).await;
     assert_eq!((status, &order["total"]), (201, &json!(3 * 6900 + 790)));
-    assert_eq!(shop.get("/orders/1").await.1, order);
+    assert_eq!(shop.get("/orders/1").await.1, order, "without a worker nothing happens");
+    assert_eq!((order["status"].as_str(), stock("pot").await), (Some("pending"), 20));
+    let mails = tempfile::tempdir().unwrap();
+    let worker = shop.worker(mails.path()).await;
+    assert_eq!(decided(&shop, 1).await["status"], "confirmed");
     assert_eq!((stock("pot").await, stock("tea").await), (17, 499));
     let short = r#"{"user_id":1,"items":[{"sku":"cup","quantity":5},{"sku":"pot","quantity":18}]}"#;
-    let (status, problem) = shop.post("/orders", short).await;
-    assert_eq!((status, &problem["title"]), (409, &json!("Out of stock")));
+    let (_, taken) = shop.post("/orders", short).await;
+    let cancelled = decided(&shop, taken["id"].as_i64().unwrap()).await;
+    assert_eq!(cancelled["status"], "cancelled");
+    assert_eq!(cancelled["reason"], "there is not enough of pot");
     assert_eq!(stock("cup").await, 200, "what was reserved before is given back");
     let one = |user: i64, sku: &str| {
         json!({"user_id": user, "items": [{"sku": sku, "quantity": 1}]}).to_string()
@@ -114,11 +132,37 @@ async fn orders_take_stock_or_nothing(shop: Shop) {
     assert_eq!(shop.post("/orders", &one(1, "nothing")).await.0, 422);
     let bodies: Vec<String> = (0..30).map(|_| one(1, "pot")).collect();
     let answers = join_all(bodies.iter().map(|body| shop.post("/orders", body))).await;
-    assert_eq!(answers.iter().filter(|a| a.0 == 201).count(), 17);
-    assert_eq!(stock("pot").await, 0);
+    let mut confirmed = 0;
+    for (_, order) in answers {
+        let order = decided(&shop, order["id"].as_i64().unwrap()).await;
+        confirmed += usize::from(order["status"] == "confirmed");
+    }
+    assert_eq!((confirmed, stock("pot").await), (17, 0));
     let (_, listed) = shop.get("/orders?user_id=1&limit=10&after=1").await;
     assert_eq!(listed["items"].as_array().unwrap().len(), 10);
     assert_eq!(shop.get("/orders?user_id=2").await.1["items"], json!([]));
+    worker.drain(std::time::Duration::from_secs(20)).await.unwrap();
+    told_of_each_order(&shop, mails.path()).await;
+}
+
+/// 32 orders: a mail and a count each, and the welcome.
+async fn told_of_each_order(shop: &Shop, mails: &std::path::Path) {
+    let worker = shop.worker(mails).await;
+    let counted = "SELECT CAST(COALESCE(SUM(orders), 0) AS CHAR(20)) FROM order_counts";
+    for _ in 0..3_000 {
+        let count: String = shop.db.query(counted).scalar().await.unwrap();
+        let written = std::fs::read_dir(mails).unwrap().count();
+        if count.trim() == "32" && written == 33 {
+            let welcome = std::fs::read_to_string(mails.join("welcome-1.eml")).unwrap();
+            assert!(welcome.starts_with("To: a@example.com\n"), "{welcome}");
+            let order = std::fs::read_to_string(mails.join("order-2.eml")).unwrap();
+            assert!(order.contains("is cancelled: there is not enough of pot"), "{order}");
+            worker.drain(std::time::Duration::from_secs(20)).await.unwrap();
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    panic!("not every order was told of");
 }
 
 async fn bad_input_is_refused_clearly(shop: Shop) {
