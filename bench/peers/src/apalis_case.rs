@@ -10,7 +10,7 @@ const BATCH: usize = 1_000;
 const CONCURRENCY: usize = 100;
 
 async fn handle(_: usize, counter: Data<Counter>) -> Result<(), BoxDynError> {
-    counter.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    counter.0.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     Ok(())
 }
 
@@ -32,8 +32,10 @@ pub async fn postgres(url: &str, count: usize) -> f64 {
         .parallelize(tokio::spawn)
         .build(handle);
     let begun = Instant::now();
-    tokio::spawn(async move { worker.run().await });
-    counter.rate(begun, count).await
+    tokio::select! {
+        ended = worker.run() => panic!("it ended: {:?}", ended.err().map(|e| e.to_string())),
+        rate = counter.rate(begun, count) => rate,
+    }
 }
 
 async fn sqlite(url: &str) -> apalis_sqlite::SqlitePool {
@@ -70,6 +72,8 @@ pub async fn sqlite_drain(url: &str, count: usize) -> f64 {
         .parallelize(tokio::spawn)
         .build(handle);
     let begun = Instant::now();
-    tokio::spawn(async move { worker.run().await });
-    counter.rate(begun, count).await
+    tokio::select! {
+        ended = worker.run() => panic!("it ended: {:?}", ended.err().map(|e| e.to_string())),
+        rate = counter.rate(begun, count) => rate,
+    }
 }

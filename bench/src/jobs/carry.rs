@@ -10,6 +10,7 @@ use lapin::options::{
 };
 use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Connection, ConnectionProperties};
+use mainstay::clock::Clock;
 use mainstay::jobs::broker::rabbitmq::RabbitMq;
 use mainstay::jobs::broker::{Broker, Message};
 
@@ -67,7 +68,7 @@ fn messages() -> Vec<Message> {
 }
 
 fn ms(begun: Instant) -> f64 {
-    begun.elapsed().as_secs_f64() * 1e3
+    Clock::system().now().saturating_duration_since(begun).as_secs_f64() * 1e3
 }
 
 async fn ours(url: &str, queue: &str) -> (f64, f64) {
@@ -76,7 +77,7 @@ async fn ours(url: &str, queue: &str) -> (f64, f64) {
     // The first makes the connection.
     rabbit.publish(queue, &messages()[..1]).await;
     let batch = messages();
-    let begun = Instant::now();
+    let begun = Clock::system().now();
     for _ in 0..COUNT / BATCH {
         for confirmed in rabbit.publish(queue, &batch).await {
             confirmed.expect("confirmed");
@@ -85,7 +86,7 @@ async fn ours(url: &str, queue: &str) -> (f64, f64) {
     let published = ms(begun);
     let mut consumer = rabbit.consume(queue, PREFETCH).await.expect("a consumer");
     consumer.next().await.expect("a message").receipt.ack().await.expect("acknowledged");
-    let begun = Instant::now();
+    let begun = Clock::system().now();
     for _ in 0..COUNT {
         let delivery = consumer.next().await.expect("a message");
         delivery.receipt.ack().await.expect("acknowledged");
@@ -106,7 +107,7 @@ async fn bare(url: &str, queue: &str) -> (f64, f64) {
     let durable = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
     channel.queue_declare(queue.into(), durable, arguments).await.expect("a queue");
     let (body, properties) = (vec![b'x'; 200], BasicProperties::default().with_delivery_mode(2));
-    let begun = Instant::now();
+    let begun = Clock::system().now();
     for _ in 0..COUNT / BATCH {
         let mut confirms = Vec::with_capacity(BATCH);
         for _ in 0..BATCH {
@@ -130,7 +131,7 @@ async fn bare(url: &str, queue: &str) -> (f64, f64) {
         )
         .await
         .expect("a consumer");
-    let begun = Instant::now();
+    let begun = Clock::system().now();
     for _ in 0..COUNT {
         let delivery = consumer.next().await.expect("a message").expect("a message");
         delivery.ack(BasicAckOptions::default()).await.expect("acknowledged");
@@ -152,7 +153,7 @@ async fn redis() -> f64 {
     super::worker::fill(&db, COUNT_BULLMQ, 500).await;
     let broker = Redis::connect(&address("redis")).await.expect("Redis");
     let done = Arc::new(AtomicUsize::new(0));
-    let begun = Instant::now();
+    let begun = Clock::system().now();
     let worker = Worker::builder(&db, Arc::clone(&done))
         .concurrency(100)
         .queue(Queue::new("default").via(broker))
@@ -166,7 +167,8 @@ async fn redis() -> f64 {
     while done.load(Ordering::Relaxed) < COUNT_BULLMQ {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    let rate = COUNT_BULLMQ as f64 / begun.elapsed().as_secs_f64();
+    let rate =
+        COUNT_BULLMQ as f64 / Clock::system().now().saturating_duration_since(begun).as_secs_f64();
     let _ = worker.drain(Duration::from_secs(30)).await;
     rate
 }

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use mainstay::clock::Clock;
 use mainstay::jobs::{Context, Jobs, Worker};
 use tokio::sync::mpsc;
 
@@ -39,7 +40,7 @@ async fn ours(url: &str) -> (f64, f64) {
     let (started, mut seen) = mpsc::channel(1);
     let worker = Worker::builder(&db, started)
         .handle(|_: Noop, ctx: Context<mpsc::Sender<Instant>>| async move {
-            let _ = ctx.state().send(Instant::now()).await;
+            let _ = ctx.state().send(Clock::system().now()).await;
             Ok(())
         })
         .start()
@@ -49,7 +50,7 @@ async fn ours(url: &str) -> (f64, f64) {
     let mut all = Vec::with_capacity(SAMPLES);
     for id in 0..SAMPLES {
         db.transaction(|tx| async move { tx.enqueue(&Noop { id }).await }).await.expect("a job");
-        let committed = Instant::now();
+        let committed = Clock::system().now();
         let started = seen.recv().await.expect("it runs");
         all.push(started.saturating_duration_since(committed).as_secs_f64() * 1e3);
         tokio::time::sleep(Duration::from_millis(20)).await;

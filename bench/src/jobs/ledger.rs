@@ -1,8 +1,9 @@
 //! The ledger: a million jobs, their workers killed with -9 a thousand times at random. What was enqueued,
 //! what had its effect, how often, and what is left.
 
+use mainstay::clock::Clock;
 use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::process::{Child, Command};
 
@@ -32,7 +33,7 @@ pub(crate) async fn run() -> Vec<Case> {
     db.query("CREATE TABLE effects (id BIGINT NOT NULL)").execute().await.expect("a table");
     fill(&db, JOBS, 500).await;
     let rng = mainstay::rng::Rng::seeded(6);
-    let begun = Instant::now();
+    let begun = Clock::system().now();
     let mut workers: Vec<Child> = (0..WORKERS).map(|_| start(&database.url)).collect();
     let mut kills = 0;
     let count = async |sql: &'static str| -> i64 { db.query(sql).scalar().await.expect("a count") };
@@ -48,7 +49,7 @@ pub(crate) async fn run() -> Vec<Case> {
         let left =
             count("SELECT COUNT(*) FROM (SELECT 1 FROM mainstay_job WHERE state = 0 LIMIT 1) AS j")
                 .await;
-        if left == 0 || begun.elapsed() > LIMIT {
+        if left == 0 || Clock::system().now().saturating_duration_since(begun) > LIMIT {
             break;
         }
         tokio::time::sleep(Duration::from_secs(1)).await;
@@ -64,7 +65,7 @@ pub(crate) async fn run() -> Vec<Case> {
     println!(
         "ledger: {JOBS} enqueued, {kills} kills in {:.0?}, {done} with effect, {twice} twice, {left} left, \
          {dead} dead, {again} crashes counted on those",
-        begun.elapsed()
+        Clock::system().now().saturating_duration_since(begun)
     );
     let lost = JOBS as i64 - done - left - dead;
     let case = |name: &str, value: i64| {
@@ -84,7 +85,7 @@ pub(crate) async fn run() -> Vec<Case> {
             "jobs a second under 1,000 kills",
             "jobs/s",
             Better::Higher,
-            done as f64 / begun.elapsed().as_secs_f64(),
+            done as f64 / Clock::system().now().saturating_duration_since(begun).as_secs_f64(),
         ),
     ]
 }

@@ -4,6 +4,7 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use mainstay::clock::Clock;
 use mainstay::jobs::{Context, Jobs, Worker};
 use tokio::process::Command;
 use tokio::sync::mpsc;
@@ -48,14 +49,14 @@ async fn once(engine: Engine) -> f64 {
     let (started, mut seen) = mpsc::channel(1);
     let worker = Worker::builder(&db, Arc::new(started))
         .handle(|_: Noop, ctx: Context<Arc<mpsc::Sender<Instant>>>| async move {
-            let _ = ctx.state().send(Instant::now()).await;
+            let _ = ctx.state().send(Clock::system().now()).await;
             Ok(())
         })
         .start()
         .await
         .expect("a worker");
     tokio::time::sleep(Duration::from_millis(1_500)).await;
-    let killed = Instant::now();
+    let killed = Clock::system().now();
     victim.kill().await.expect("it is killed");
     let started = tokio::time::timeout(Duration::from_secs(60), seen.recv()).await;
     let started = started.ok().flatten().expect("it starts again within a minute");

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mainstay::Db;
+use mainstay::clock::Clock;
 use mainstay::jobs::{Context, Job, Jobs, Worker, install};
 use serde::{Deserialize, Serialize};
 
@@ -36,7 +37,7 @@ pub(crate) async fn fill(db: &Db, count: usize, chunk: usize) {
 /// Jobs a second, from the start of the worker to the last run.
 pub(crate) async fn drain(db: &Db, count: usize, takes: Option<Duration>) -> f64 {
     let done = Arc::new(AtomicUsize::new(0));
-    let begun = Instant::now();
+    let begun = Clock::system().now();
     let worker = Worker::builder(db, Arc::clone(&done))
         .concurrency(50)
         .handle(move |_: Noop, ctx: Context<Arc<AtomicUsize>>| async move {
@@ -54,7 +55,7 @@ pub(crate) async fn drain(db: &Db, count: usize, takes: Option<Duration>) -> f64
     }
     // Its ends are written down, too.
     worker.drain(Duration::from_secs(60)).await.expect("it ends");
-    let rate = count as f64 / begun.elapsed().as_secs_f64();
+    let rate = count as f64 / Clock::system().now().saturating_duration_since(begun).as_secs_f64();
     let left: i64 = db.query("SELECT COUNT(*) FROM mainstay_job").scalar().await.expect("a count");
     assert_eq!(left, 0, "jobs are left");
     rate

@@ -229,7 +229,7 @@ mod tests {
 
     #[test]
     fn a_view_is_drawn_with_what_changed() {
-        let at = |seconds| DateTime::from_timestamp(1_700_000_000 + seconds, 0).unwrap();
+        let at = |seconds: i64| DateTime::from_timestamp(1_700_000_000 + seconds, 0).unwrap();
         let stats = |seconds, ready| Stats {
             at: at(seconds),
             queues: vec![QueueStats {

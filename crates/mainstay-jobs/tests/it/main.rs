@@ -6,6 +6,7 @@ mod admin;
 mod basics;
 mod crash;
 mod events;
+mod faults;
 mod keyed;
 mod matrix;
 mod nats;
