@@ -7,7 +7,7 @@ use super::{peers, worker};
 
 const COUNT: usize = 1_000_000;
 /// apalis does some hundreds a second.
-const COUNT_APALIS: usize = 20_000;
+const COUNT_APALIS: usize = 5_000;
 const ROUNDS: usize = 3;
 
 pub(crate) async fn run() -> Vec<Case> {

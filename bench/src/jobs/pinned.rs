@@ -13,7 +13,7 @@ use crate::servers::{Engine, fresh};
 use super::worker::{Noop, fill, open};
 
 const PART: Duration = Duration::from_secs(60);
-const PINNED_PARTS: usize = 10;
+const PINNED_PARTS: usize = 4;
 /// Jobs that wait at any time: enough for the worker never to be idle.
 const WAITING: usize = 5_000;
 
@@ -68,7 +68,7 @@ pub(crate) async fn run() -> Vec<Case> {
     feeder.abort();
     worker.drain(Duration::from_secs(30)).await.expect("it ends");
     vec![
-        Case::new("jobs of 1 ms, the 10th minute of a pinned xmin", "jobs/s", Better::Higher, last)
+        Case::new("jobs of 1 ms, the 4th minute of a pinned xmin", "jobs/s", Better::Higher, last)
             .peer("not pinned", baseline),
     ]
 }

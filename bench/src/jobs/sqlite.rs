@@ -8,7 +8,7 @@ use crate::servers::{Engine, fresh};
 use super::{peers, worker};
 
 const COUNT: usize = 200_000;
-const COUNT_APALIS: usize = 20_000;
+const COUNT_APALIS: usize = 5_000;
 const ROUNDS: usize = 3;
 
 pub(crate) async fn run() -> Vec<Case> {

@@ -47,9 +47,12 @@ pub(crate) struct Options {
     /// It undoes what its steps did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) undoing: Option<String>,
-    /// It has paid for its place in a rate limit.
+    /// It has its place in all rates, and may start.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) rate_paid: bool,
+    /// It has its place in the rate of its limit key.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) key_rate_paid: bool,
 }
 
 /// Which event a job delivers.

@@ -3,5 +3,6 @@
 #![allow(missing_docs, reason = "a test binary has no readers outside")]
 
 mod command;
+mod jobs;
 mod lab;
 mod migrate;

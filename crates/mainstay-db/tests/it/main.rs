@@ -7,6 +7,7 @@ mod cancel;
 mod connect;
 mod errors;
 mod executor;
+mod listen;
 mod network;
 mod observe;
 mod pooling;

@@ -9,7 +9,7 @@ use mainstay_db::Db;
 
 use crate::event::{self, inbox};
 use crate::store::claim::short;
-use crate::store::{Sql, careful, enqueue::named, ids, json, now, worker};
+use crate::store::{Sql, enqueue::named, ids, json, now, worker};
 use crate::wake;
 use crate::worker::work::Work;
 
@@ -56,11 +56,6 @@ pub(crate) async fn clean(work: &Arc<Work>) -> Result<()> {
     event::clean(db, event::RETENTION, BATCH_MAX).await?;
     inbox::clean(db, inbox::RETENTION, BATCH_MAX).await?;
     event::resume_replays(db).await?;
-    for queue in &work.queues {
-        if careful::unpark(db, &queue.name, &queue.limits).await? > 0 {
-            wake::now(db, &wake::Of::Queue(queue.name.clone()));
-        }
-    }
     hand_again(db).await
 }
 

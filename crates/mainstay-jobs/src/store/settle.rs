@@ -179,9 +179,15 @@ async fn in_transaction(
             held.push(lease);
         }
     }
-    let done = json(settled.iter().filter(|s| plain(s)).map(|s| s.id));
+    // Completions with keys and nothing else beside them: keyed queues end by the hundred too.
+    let keyed = |s: &Settled| {
+        s.ties == Ties { keys: true, ..Ties::default() }
+            && matches!(s.end, End::Completed { result: _, keep_us: None })
+    };
+    let at_once = |s: &Settled| plain(s) || keyed(s);
+    let done = json(settled.iter().filter(|s| at_once(s)).map(|s| s.id));
     if done != "[]" {
-        let handed = json(settled.iter().filter(|s| plain(s) && s.lease == 0).map(|s| s.id));
+        let handed = json(settled.iter().filter(|s| at_once(s) && s.lease == 0).map(|s| s.id));
         let query = tx.query(DELETE.on(engine)).bind(done);
         match engine {
             Engine::Postgres => query.bind("[]").bind(handed).execute().await?,
@@ -191,8 +197,12 @@ async fn in_transaction(
             }
         };
     }
+    let freed = json(settled.iter().filter(|s| keyed(s)).map(|s| s.id));
+    if freed != "[]" {
+        careful::release_all(tx, &freed, false).await?;
+    }
     let mut lost = Vec::new();
-    for one in settled.iter().filter(|s| !plain(s)) {
+    for one in settled.iter().filter(|s| !at_once(s)) {
         let ours = if one.lease == 0 {
             let delete = tx.query("DELETE FROM mainstay_handed WHERE id = $1").bind(one.id);
             delete.execute().await?.rows_affected() == 1

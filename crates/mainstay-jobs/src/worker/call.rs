@@ -48,6 +48,7 @@ static NONE: Options = Options {
     steps: false,
     undoing: None,
     rate_paid: false,
+    key_rate_paid: false,
 };
 
 impl Call {

@@ -57,6 +57,8 @@ pub struct Worker {
     work: Arc<Work>,
     /// Those that claim; they end by themselves once the worker stops.
     fetchers: JoinSet<()>,
+    /// Those that a broker delivers to: they stay until what it delivered is settled.
+    consumers: JoinSet<()>,
     slots: JoinSet<()>,
     finisher: Option<JoinHandle<()>>,
     ends: Option<tokio::sync::mpsc::Sender<finish::Ended>>,
@@ -118,6 +120,8 @@ impl Worker {
         if let Some(finisher) = &mut self.finisher {
             let _ = work.clock.timeout(WRITE_LIMIT, finisher).await;
         }
+        self.consumers.abort_all();
+        while self.consumers.join_next().await.is_some() {}
         self.aside.abort_all();
         while self.aside.join_next().await.is_some() {}
         let left = store::leave(&work.db, work.id()).await?;

@@ -33,11 +33,12 @@ const JOB: &str = "mainstay-job";
 const HAND_MAX: usize = 500;
 const PAUSE: Duration = Duration::from_millis(500);
 /// A message may be delivered before it is noted that its job was handed over.
-const NOTED_WITHIN: Duration = Duration::from_secs(8);
+const NOTED_WITHIN: Duration = Duration::from_millis(200);
 const LOOK_AGAIN: Duration = Duration::from_millis(4);
 /// A job that was delivered so often takes its workers down.
 const DELIVERIES_MAX: u32 = 12;
 const KEEP_EVERY: Duration = Duration::from_secs(1);
+const LAST_LOOK: Duration = Duration::from_millis(50);
 
 /// Hands what is ready over to the broker, until the worker stops.
 pub(crate) async fn hand_over(work: Arc<Work>, line: usize, ends: mpsc::Sender<Ended>) {
@@ -122,6 +123,7 @@ pub(crate) async fn consume(work: Arc<Work>, line: usize, ends: mpsc::Sender<End
     let mut consuming = Consuming {
         gather: Gather::new(&work, line, ends.clone()),
         keeper: Keeper::default(),
+        aside: Vec::new(),
         work: Arc::clone(&work),
         queue,
         ends,
@@ -146,6 +148,8 @@ struct Consuming {
     ends: mpsc::Sender<Ended>,
     gather: Gather,
     keeper: Keeper,
+    /// Deliveries to be looked at again.
+    aside: Vec<Delivery>,
 }
 
 impl Consuming {
@@ -163,9 +167,15 @@ impl Consuming {
                 () = self.work.clock.sleep_until(keep) => {
                     keep = self.work.clock.now() + KEEP_EVERY;
                     self.keeper.keep().await;
+                    self.look_aside().await?;
                     continue;
                 }
-                () = self.work.stopped() => return Ok(()),
+                () = self.work.stopped() => {
+                    self.gather.close().await;
+                    self.aside.clear();
+                    self.keeper.last().await;
+                    return Ok(());
+                }
             };
             let mut batch = vec![first];
             while batch.len() < usize::from(self.prefetch)
@@ -187,8 +197,8 @@ impl Consuming {
                 Some(id) if !ours.contains_key(&id) && self.work.call(id).is_none() => {
                     ours.insert(id, delivery);
                 }
-                // It runs here already, and its end is told by its record.
-                Some(_) => settle(delivery.receipt.ack()).await,
+                // It runs here already: kept until that is over, should this process end first.
+                Some(_) => self.aside.push(delivery),
                 None => items.push(self.foreign(delivery)),
             }
         }
@@ -203,12 +213,19 @@ impl Consuming {
             }
             self.work.clock.sleep(LOOK_AGAIN).await;
         }
-        // Live and not handed over: whoever has it will hand it over again.
-        for (_, delivery) in ours {
-            settle(delivery.receipt.ack()).await;
-        }
+        // Live and not noted as handed over: it will be, or is handed over anew. One that has ended by the
+        // next look is told by its record.
+        self.aside.extend(ours.into_values());
         self.pass(items).await;
         Ok(())
+    }
+
+    async fn look_aside(&mut self) -> Result<()> {
+        let aside = std::mem::take(&mut self.aside);
+        for delivery in &aside {
+            settle(delivery.receipt.keep()).await;
+        }
+        if aside.is_empty() { Ok(()) } else { Box::pin(self.take(aside)).await }
     }
 
     /// Takes those that are live and were handed over; ends those that have ended.
@@ -328,6 +345,15 @@ struct Keeper(Vec<Slip>);
 impl Keeper {
     fn add(&mut self, slip: &Slip) {
         self.0.push(slip.clone());
+    }
+
+    /// Until all is settled: what runs here would be delivered to others once the consumer is gone.
+    async fn last(&mut self) {
+        let clock = mainstay_core::clock::Clock::system();
+        while !self.0.is_empty() {
+            self.keep().await;
+            clock.sleep(LAST_LOOK).await;
+        }
     }
 
     async fn keep(&mut self) {

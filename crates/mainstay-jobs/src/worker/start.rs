@@ -92,14 +92,15 @@ fn begin(
     };
     let finisher = tokio::spawn(finisher.run());
     let watch = Watch::start(work.concurrency, work.clock.clone());
-    let (mut slots, mut fetchers, mut aside) = (JoinSet::new(), JoinSet::new(), JoinSet::new());
+    let (mut slots, mut aside) = (JoinSet::new(), JoinSet::new());
+    let (mut fetchers, mut consumers) = (JoinSet::new(), JoinSet::new());
     for at in 0..work.concurrency {
         slots.spawn(slot::slot(Arc::clone(&work), ends.clone(), watch.spot(at)));
     }
     for (line, queue) in work.queues.iter().enumerate() {
         if queue.broker.is_some() {
             fetchers.spawn(relay::hand_over(Arc::clone(&work), line, ends.clone()));
-            fetchers.spawn(relay::consume(Arc::clone(&work), line, ends.clone()));
+            consumers.spawn(relay::consume(Arc::clone(&work), line, ends.clone()));
         } else {
             fetchers.spawn(Fetch::new(&work, line, ends.clone()).run());
         }
@@ -114,5 +115,5 @@ fn begin(
     if leads {
         aside.spawn(lead::lead(Arc::clone(&work), schedules));
     }
-    Worker { work, fetchers, slots, finisher: Some(finisher), ends: Some(ends), aside }
+    Worker { work, fetchers, consumers, slots, finisher: Some(finisher), ends: Some(ends), aside }
 }

@@ -10,6 +10,7 @@ use mainstay_core::{Code, Result};
 use mainstay_db::AdvisoryLock;
 
 use super::work::Work;
+use crate::store::careful;
 use crate::store::claim::short;
 use crate::store::json;
 use crate::store::worker as store;
@@ -19,6 +20,8 @@ use crate::wake;
 const EVERY: Duration = Duration::from_secs(1);
 /// Looks between two comparisons of its leases.
 const COMPARE_EVERY: u32 = 5;
+/// Looks between two sweeps of its queues' keys.
+const SWEEP_EVERY: u32 = 10;
 
 /// How others see that a worker lives.
 pub(crate) enum Life {
@@ -60,6 +63,11 @@ pub(crate) async fn tend(work: Arc<Work>, name: String, mut life: Life) {
         if let Err(error) = once(&work, &name, &mut life, &mut strangers, compare).await {
             tracing::debug!(code = %error.code(), "the worker could not look after itself: {error}");
         }
+        if looks.is_multiple_of(SWEEP_EVERY)
+            && let Err(error) = sweep(&work).await
+        {
+            tracing::debug!(code = %error.code(), "keys could not be swept: {error}");
+        }
     }
 }
 
@@ -96,6 +104,16 @@ async fn once(
     cancel(work).await?;
     if compare && work.held.has_any() || !strangers.is_empty() {
         compare_leases(work, strangers).await?;
+    }
+    Ok(())
+}
+
+/// Whoever waits for a key that has room is ready again: where a limit was raised, nobody would tell.
+async fn sweep(work: &Work) -> Result<()> {
+    for queue in &work.queues {
+        if careful::unpark(&work.db, &queue.name, &queue.limits).await? > 0 {
+            wake::now(&work.db, &wake::Of::Queue(queue.name.clone()));
+        }
     }
     Ok(())
 }

@@ -4,6 +4,7 @@
 
 mod admin;
 mod basics;
+mod careful;
 mod crash;
 mod events;
 mod faults;

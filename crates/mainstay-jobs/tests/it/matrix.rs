@@ -5,9 +5,13 @@ use std::path::Path;
 use mainstay_core::config;
 
 const BACKENDS: [&str; 6] = ["SQLite", "PostgreSQL", "MariaDB", "RabbitMQ", "NATS", "Redis"];
-const PARTS: [(&str, &[(&str, Option<&str>)]); 5] = [
+/// Tests by name, with why they do not hold where a broker carries the queue.
+type Guarantees = &'static [(&'static str, Option<&'static str>)];
+
+const PARTS: [(&str, Guarantees); 6] = [
     ("Jobs", crate::basics::GUARANTEES),
     ("Keys, limits, rates", crate::keyed::GUARANTEES),
+    ("Keys, limits, rates together", crate::careful::GUARANTEES),
     ("Events", crate::events::GUARANTEES),
     ("Steps and sagas", crate::saga::GUARANTEES),
     ("Operation", crate::admin::GUARANTEES),

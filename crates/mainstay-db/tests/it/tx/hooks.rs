@@ -22,6 +22,7 @@ on_every_engine!(
     hooks_of_an_attempt_that_is_run_again_are_its_own,
     without_a_transaction_a_hook_is_called_at_once,
     hooks_have_a_bound,
+    a_hook_with_a_name_is_called_once,
     a_hook_of_a_savepoint_may_use_the_pool,
     a_timeout_covers_what_is_called_before_the_commit,
     hooks_have_the_scope_without_its_deadline,
@@ -403,4 +404,22 @@ async fn what_is_not_called_is_dropped(db: Db) {
         assert_eq!(outcome.is_ok(), commits);
     }
     assert_eq!(Arc::strong_count(&kept), 1);
+}
+
+async fn a_hook_with_a_name_is_called_once(db: Db) {
+    let log = Log::default();
+    db.transaction(|tx| {
+        let log = log.clone();
+        async move {
+            // More often than hooks may be asked for.
+            for _ in 0..2_000 {
+                tx.after_commit_once("wake", log.notes("once")).await?;
+            }
+            tx.after_commit_once("other", log.notes("other")).await
+        }
+    })
+    .await
+    .unwrap();
+    assert_eq!(log.all(), ["once", "other"]);
+    all_back(&db).await;
 }

@@ -1,13 +1,14 @@
-//! What becomes of a job that may have to wait, decided over plain data.
+//! What becomes of jobs that may have to wait, decided over plain data. It asks no database.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::interval_us;
-use crate::options::Options;
-use crate::worker::queue::Limits;
+use crate::options::{Options, micros};
+use crate::worker::queue::{Limits, Rate};
 
 /// The key of a queue as a whole.
 pub(super) const WHOLE: &str = "q";
+/// Jobs that are given one key at once.
+pub(super) const ROOM_MAX: usize = 1_000;
 
 /// A job that is ready and may have to wait.
 #[derive(Clone, Debug)]
@@ -15,6 +16,8 @@ pub(super) struct Candidate {
     pub(super) id: i64,
     pub(super) lane: i16,
     pub(super) priority: i16,
+    /// Whether it is to be run at all; if not, its row was left over.
+    pub(super) live: bool,
     pub(super) crashes: i32,
     pub(super) options: Options,
 }
@@ -22,26 +25,22 @@ pub(super) struct Candidate {
 /// What a job needs in order to run.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Keys {
-    /// With how many may have each.
+    /// With how many may have each; its turn by ordering key is the first.
     pub(super) held: Vec<(String, u32)>,
-    /// With the time between two starts.
-    pub(super) rates: Vec<(String, i64)>,
+    /// With the time between two starts, in microseconds.
+    pub(super) key_rate: Option<(String, i64)>,
+    pub(super) rate: Option<i64>,
 }
 
 impl Keys {
-    /// The names of all that are held.
-    pub(super) fn all(self) -> impl Iterator<Item = String> {
-        self.held.into_iter().map(|(key, _)| key)
-    }
-
     /// The names of those with a rate.
-    pub(super) fn rated(&self) -> impl Iterator<Item = String> + '_ {
-        self.rates.iter().map(|(key, _)| key.clone())
+    pub(super) fn rated(&self) -> impl Iterator<Item = String> + use<> {
+        let key = self.key_rate.as_ref().map(|(key, _)| key.clone());
+        key.into_iter().chain(self.rate.map(|_| WHOLE.to_owned()))
     }
 }
 
 impl Candidate {
-    /// What it needs: its turn by ordering key, then the limits.
     pub(super) fn keys(&self, limits: &Limits) -> Keys {
         let mut keys = Keys::default();
         if let Some(key) = &self.options.ordering_key {
@@ -52,175 +51,177 @@ impl Candidate {
             if let Some(most) = limits.key_concurrency {
                 keys.held.push((key.clone(), most));
             }
-            if let Some(rate) = limits.key_rate {
-                keys.rates.push((key, interval_us(rate)));
-            }
+            keys.key_rate = limits.key_rate.map(|rate| (key, interval_us(rate)));
         }
         if let Some(most) = limits.global_concurrency {
             keys.held.push((WHOLE.to_owned(), most));
         }
-        if let Some(rate) = limits.rate {
-            keys.rates.push((WHOLE.to_owned(), interval_us(rate)));
-        }
+        keys.rate = limits.rate.map(interval_us);
         keys
     }
+}
+
+/// A rate as the time between two starts.
+fn interval_us(rate: Rate) -> i64 {
+    (micros(rate.per) / i64::from(rate.count)).max(1)
+}
+
+/// Whether a key is a turn in an order.
+pub(super) fn is_order(key: &str) -> bool {
+    key.starts_with("o:")
+}
+
+/// How many more may have a key that so many have.
+pub(super) fn room(limits: &Limits, key: &str, holders: usize) -> usize {
+    let most = match key {
+        WHOLE => limits.global_concurrency,
+        _ if is_order(key) => Some(1),
+        _ => limits.key_concurrency,
+    };
+    // One that is not limited any more lets all through.
+    most.map_or(ROOM_MAX, |most| (most as usize).saturating_sub(holders).min(ROOM_MAX))
 }
 
 /// Who has a key.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Holders {
-    pub(super) ids: Vec<i64>,
+    pub(super) ids: BTreeSet<i64>,
     /// The oldest job that waits for it.
     pub(super) parked: Option<i64>,
+}
+
+/// What is known of the keys, and is kept up while one job after the other is decided about.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Book {
+    pub(super) held: BTreeMap<String, Holders>,
+    /// When the next start may be, in microseconds since 1970.
+    pub(super) rates: BTreeMap<String, i64>,
+    /// By the database's clock; only read where there is a rate.
+    pub(super) now_us: i64,
+}
+
+/// A later place in a rate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Slot {
+    pub(super) at_us: i64,
+    /// Whether it may start then, or has yet to ask for its place in the queue's rate.
+    pub(super) paid_all: bool,
 }
 
 /// What becomes of a job.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Decision {
     Run,
-    /// It stays where it is.
+    /// A suspect that may not run yet stays where it is.
     Leave,
+    /// So does one that waits for room in the queue: with what it waits for, nobody else can run either.
+    Wait,
     /// It waits for this key.
     Park(String),
-    /// Its place in a rate is at this time.
-    Slot(i64),
+    Later(Slot),
+    /// It has ended: nothing is to be done but to take it away.
+    Drop,
 }
 
-/// Decides, and counts what that takes. The rates follow the generic cell rate algorithm (ITU-T I.371)
-/// without a burst: each start moves the time of the next one on by an interval.
-pub(super) fn decide(
-    one: &Candidate,
+/// A job, what becomes of it, and the keys that are its from now on.
+#[derive(Clone, Debug)]
+pub(super) struct Decided {
+    pub(super) one: Candidate,
+    pub(super) decision: Decision,
+    pub(super) keys: Vec<String>,
+}
+
+/// Decides about each in turn, until so many run. Of the suspects one runs at most.
+pub(super) fn decide_all(
+    candidates: Vec<Candidate>,
     limits: &Limits,
-    held: &mut BTreeMap<String, Holders>,
-    rates: &mut BTreeMap<String, i64>,
-    now_us: i64,
-    may_suspect: bool,
-) -> Decision {
+    book: &mut Book,
+    max: usize,
+    mut suspects: bool,
+) -> Vec<Decided> {
+    let mut count = 0;
+    let mut decided = Vec::with_capacity(candidates.len());
+    for one in candidates {
+        if count == max {
+            break;
+        }
+        let decision = judge(&one, limits, book, suspects);
+        let mut keys = holds(&one, &decision, limits);
+        keys.retain(|key| book.held.entry(key.clone()).or_default().ids.insert(one.id));
+        if decision == Decision::Run {
+            count += 1;
+            suspects &= one.crashes == 0;
+        }
+        decided.push(Decided { one, decision, keys });
+    }
+    decided
+}
+
+/// The keys that a job has after a decision: all of them when it runs; its turn in an order as well while it
+/// waits for something else, or a younger one would pass it.
+fn holds(one: &Candidate, decision: &Decision, limits: &Limits) -> Vec<String> {
+    let all = || one.keys(limits).held.into_iter().map(|(key, _)| key);
+    match decision {
+        Decision::Run => all().collect(),
+        Decision::Later(_) | Decision::Wait => all().filter(|key| is_order(key)).collect(),
+        Decision::Park(key) if !is_order(key) => all().filter(|key| is_order(key)).collect(),
+        Decision::Park(_) | Decision::Leave | Decision::Drop => Vec::new(),
+    }
+}
+
+fn judge(one: &Candidate, limits: &Limits, book: &mut Book, may_suspect: bool) -> Decision {
+    if !one.live {
+        return Decision::Drop;
+    }
     if one.crashes > 0 && !may_suspect {
         return Decision::Leave;
     }
     let keys = one.keys(limits);
-    for (key, most) in &keys.held {
-        let holders = held.entry(key.clone()).or_default();
+    for (key, _) in &keys.held {
+        let holders = book.held.entry(key.clone()).or_default();
         if holders.ids.contains(&one.id) {
             continue;
         }
-        if key == WHOLE && holders.ids.len() >= *most as usize {
-            // So is everybody else: there is nothing to be gained by moving it.
-            return Decision::Leave;
+        let passes = is_order(key) && holders.parked.is_some_and(|id| id < one.id);
+        if room(limits, key, holders.ids.len()) > 0 && !passes {
+            continue;
         }
-        let passes = key.starts_with("o:") && holders.parked.is_some_and(|id| id < one.id);
-        if holders.ids.len() >= *most as usize || passes {
-            holders.parked = Some(holders.parked.map_or(one.id, |id| id.min(one.id)));
-            return Decision::Park(key.clone());
+        if key == WHOLE {
+            return Decision::Wait;
         }
+        holders.parked = Some(holders.parked.map_or(one.id, |id| id.min(one.id)));
+        return Decision::Park(key.clone());
     }
-    if !one.options.rate_paid {
-        let slot =
-            keys.rates.iter().map(|(key, _)| rates.get(key).copied().unwrap_or(now_us)).max();
-        if let Some(slot) = slot {
-            let slot = slot.max(now_us);
-            for (key, interval) in &keys.rates {
-                rates.insert(key.clone(), slot.saturating_add(*interval));
+    book.pay(&keys, &one.options).map_or(Decision::Run, Decision::Later)
+}
+
+impl Book {
+    /// Takes a job's places in the rates, that of its key first: a key with a low rate must not take places
+    /// in the queue's rate for times that are far off, behind which all other keys would wait.
+    fn pay(&mut self, keys: &Keys, options: &Options) -> Option<Slot> {
+        if options.rate_paid {
+            return None;
+        }
+        if let Some((key, interval)) = &keys.key_rate
+            && !options.key_rate_paid
+        {
+            let at_us = self.place(key, *interval);
+            if at_us > self.now_us {
+                return Some(Slot { at_us, paid_all: keys.rate.is_none() });
             }
-            if slot > now_us {
-                return Decision::Slot(slot);
-            }
         }
+        let at_us = self.place(WHOLE, keys.rate?);
+        (at_us > self.now_us).then_some(Slot { at_us, paid_all: true })
     }
-    for (key, _) in &keys.held {
-        let holders = held.entry(key.clone()).or_default();
-        if !holders.ids.contains(&one.id) {
-            holders.ids.push(one.id);
-        }
+
+    /// The generic cell rate algorithm (ITU-T I.371) without a burst: each start moves the earliest time of
+    /// the next one on by an interval.
+    fn place(&mut self, key: &str, interval_us: i64) -> i64 {
+        let at_us = self.rates.get(key).copied().unwrap_or(self.now_us).max(self.now_us);
+        self.rates.insert(key.to_owned(), at_us.saturating_add(interval_us));
+        at_us
     }
-    Decision::Run
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::worker::queue::Rate;
-
-    fn job(id: i64, ordering: Option<u8>, limit: Option<u8>) -> Candidate {
-        let options = Options {
-            ordering_key: ordering.map(|key| key.to_string()),
-            limit_key: limit.map(|key| key.to_string()),
-            ..Options::default()
-        };
-        Candidate { id, lane: 1, priority: 0, crashes: 0, options }
-    }
-
-    #[test]
-    fn a_key_has_one_holder_and_the_next_waits() {
-        let (limits, mut held, mut rates) = (Limits::default(), BTreeMap::new(), BTreeMap::new());
-        let mut ask = |one: &Candidate| decide(one, &limits, &mut held, &mut rates, 0, true);
-        assert_eq!(ask(&job(1, Some(7), None)), Decision::Run);
-        assert_eq!(ask(&job(2, Some(7), None)), Decision::Park("o:7".to_owned()));
-        assert_eq!(ask(&job(1, Some(7), None)), Decision::Run, "its own key");
-        assert_eq!(ask(&job(3, Some(8), None)), Decision::Run);
-    }
-
-    #[test]
-    fn nobody_passes_an_older_one_of_its_key() {
-        let holders = Holders { ids: Vec::new(), parked: Some(3) };
-        let mut held = BTreeMap::from([("o:7".to_owned(), holders)]);
-        let limits = Limits::default();
-        let mut rates = BTreeMap::new();
-        let younger = decide(&job(5, Some(7), None), &limits, &mut held, &mut rates, 0, true);
-        assert_eq!(younger, Decision::Park("o:7".to_owned()));
-        let older = decide(&job(2, Some(7), None), &limits, &mut held, &mut rates, 0, true);
-        assert_eq!(older, Decision::Run);
-    }
-
-    #[test]
-    fn a_rate_gives_each_its_time() {
-        let rate = Rate { count: 10, per: Duration::from_secs(1) };
-        let limits = Limits { rate: Some(rate), ..Limits::default() };
-        let (mut held, mut rates) = (BTreeMap::new(), BTreeMap::new());
-        let mut ask =
-            |id| decide(&job(id, None, None), &limits, &mut held, &mut rates, 1_000, true);
-        assert_eq!(ask(1), Decision::Run);
-        assert_eq!(ask(2), Decision::Slot(101_000));
-        assert_eq!(ask(3), Decision::Slot(201_000));
-    }
-
-    #[test]
-    fn a_suspect_waits_until_it_may_be_alone() {
-        let one = Candidate { crashes: 1, ..job(1, None, None) };
-        let (mut held, mut rates) = (BTreeMap::new(), BTreeMap::new());
-        let limits = Limits::default();
-        assert_eq!(decide(&one, &limits, &mut held, &mut rates, 0, false), Decision::Leave);
-        assert_eq!(decide(&one, &limits, &mut held, &mut rates, 0, true), Decision::Run);
-    }
-
-    proptest! {
-        #[test]
-        fn no_key_has_more_than_its_holders(
-            jobs in prop::collection::vec((prop::option::of(0u8..4), prop::option::of(0u8..4)), 1..60),
-            most in 1u32..4, whole in 1u32..9,
-        ) {
-            let limits = Limits {
-                key_concurrency: Some(most),
-                global_concurrency: Some(whole),
-                ..Limits::default()
-            };
-            let (mut held, mut rates) = (BTreeMap::new(), BTreeMap::new());
-            let mut running = 0;
-            for (id, (ordering, limit)) in jobs.into_iter().enumerate() {
-                let one = job(id as i64, ordering, limit);
-                let decision = decide(&one, &limits, &mut held, &mut rates, 0, true);
-                running += u32::from(decision == Decision::Run);
-            }
-            prop_assert!(running <= whole);
-            for (key, holders) in &held {
-                let most = match &key[..1] { "o" => 1, "l" => most, _ => whole };
-                prop_assert!(holders.ids.len() <= most as usize, "{key}");
-            }
-        }
-    }
-}
+mod tests;

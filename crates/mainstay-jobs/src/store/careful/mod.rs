@@ -1,30 +1,50 @@
-//! Claiming jobs that may have to wait for others: for their turn by key, for a limit of the fleet, or to
-//! be alone since a worker died with them.
+//! Claiming jobs that may have to wait for others: for their turn by key, for a limit of the fleet, for
+//! their place in a rate, or to be alone since a worker died with them. It does not run them, and does not
+//! decide when a failed one is tried again.
 //!
-//! Claims of one queue come one after the other, under a lock of its row, so each sees what those before
-//! it committed: that keeps the order by key, and the counts. Who ends a job takes no such lock: it lets
-//! go of its keys and leaves a note (`mainstay_freed`), which the next claim reads. A note is only ever
-//! added there and only removed here, so none is missed; a job that is parked while a key comes free is
-//! found by the note that is committed with it, or the claim saw the key free.
+//! **No wake-up is lost.** Claims of one queue come one after the other, under a lock of its row. Who ends
+//! a job takes no such lock: in the transaction that ends it, it lets go of its keys and leaves a note
+//! (`mainstay_freed`). Notes are only added there and only removed here, and they are read before who has
+//! the keys is read: a key that comes free in between is seen free, and its note is still there for the
+//! next claim.
 //!
-//! A job is parked at most once a key that it waits for, and each move costs a look in an index.
+//! **Order by key holds.** Claims look at committed rows in order of priority and age. A key that comes
+//! free is handed to the oldest job that waits for it, at once; and who has its turn keeps it while it
+//! waits for something else, be it a limit, a rate or its next attempt. So whoever is younger finds the
+//! key taken. Jobs of different priority are ordered by that as long as none of them waits for the key;
+//! jobs enqueued by two transactions that were open at once have no order.
+//!
+//! **Nothing is stranded.** Whoever is parked waits for a key that somebody has, who will leave a note. What
+//! breaks that (a limit was raised or dropped, a process runs with other limits than its fleet) is found
+//! by [`unpark`].
+//!
+//! **Nothing is claimed twice.** Candidates are read without a lock; if one of them is gone by the time that
+//! it is taken, all of the claim is rolled back and begun anew.
+//!
+//! A job is parked once for each key that it waits for, and each move costs a look in an index. A claim
+//! is a number of statements that does not depend on how many jobs it moves, save one for each limit key
+//! with more than one place, and two for each job that is given a later place in a rate.
 
 mod decide;
 mod keys;
+mod rates;
+mod release;
+mod sweep;
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
-use mainstay_core::Result;
-use mainstay_db::{Db, Engine};
+use mainstay_core::{Code, Error, Result};
+use mainstay_db::Db;
 
-pub(crate) use keys::{release_keys, unpark};
+pub(crate) use release::{release_all, release_keys};
+pub(crate) use sweep::unpark;
 
 use super::claim::{Claimed, lease, short, take};
 use super::enqueue::named;
-use super::{Sql, json, now};
-use crate::options::{Options, micros};
+use super::{Sql, now, worker as known};
+use crate::options::Options;
 use crate::worker::queue::Limits;
-use decide::{Candidate, Decision, Keys};
+use decide::{Book, Candidate, Decided, Decision, Slot};
 
 /// What a claim brought.
 #[derive(Debug, Default)]
@@ -47,8 +67,28 @@ const LOCK: Sql = Sql {
     mysql: "SELECT paused FROM mainstay_queue WHERE name = $1 FOR UPDATE SKIP LOCKED",
 };
 
+/// A row of what has ended has no job: it is taken away.
+const FIND: &str = "SELECT r.id, r.lane, r.priority, j.crashes, j.options FROM mainstay_ready AS r \
+     LEFT JOIN mainstay_job AS j ON j.id = r.id AND j.state = 0 \
+     WHERE r.queue = $1 AND r.lane = $2 AND COALESCE(j.crashes, 0) = 0 ORDER BY r.priority, r.id LIMIT $3";
+
+const FIND_SUSPECT: &str = "SELECT r.id, r.lane, r.priority, j.crashes, j.options FROM mainstay_ready AS r \
+     JOIN mainstay_job AS j ON j.id = r.id AND j.state = 0 \
+     WHERE r.queue = $1 AND r.lane = 1 AND j.crashes > 0 ORDER BY r.priority, r.id LIMIT 1";
+
+/// Those that have a place in the queue's limit already: no more than that limit.
+const FIND_PLACED: &str = "SELECT r.id, r.lane, r.priority, j.crashes, j.options FROM mainstay_holding AS h \
+     JOIN mainstay_job AS j ON j.id = h.id AND j.state = 0 \
+     JOIN mainstay_ready AS r ON r.queue = j.queue AND r.lane = j.lane AND r.priority = j.priority AND r.id = j.id \
+     WHERE h.queue = $1 AND h.key_text = 'q'";
+
+type Found = (i64, i16, i16, Option<i32>, Option<String>);
+
 /// Claims up to `max` jobs of `queue` for `worker`: those with keys, and all where the queue has limits of
-/// its own. With `suspects`, one that a worker died with may be among them.
+/// its own. With `suspects`, one that a worker died with may be among them, in a lease of its own.
+///
+/// Dropped half-way, it is rolled back, or what was claimed is in leases that are given back when the
+/// worker's leases are compared with what it knows. Errors: JOB-001, and those of a statement.
 pub(crate) async fn claim(
     db: &Db,
     worker: i64,
@@ -63,19 +103,32 @@ pub(crate) async fn claim(
     if anything == 0 {
         return Ok(Careful::default());
     }
-    short(db)
+    let claimed = short(db)
         .run(|tx| async move {
             let locked: Option<(i16,)> =
                 tx.query(LOCK.on(tx.engine())).bind(queue).optional().await?;
             match locked {
-                Some((0,)) => Claim { tx: &tx, worker, queue, limits }.run(max, suspects).await,
-                Some(_) => Ok(Careful::default()),
-                // Somebody else has it, and looks at the same.
-                None => Ok(Careful { jobs: Vec::new(), more: tx.engine() != Engine::Sqlite }),
+                Some((0,)) => {
+                    let claim = Claim { tx: &tx, worker, queue, limits };
+                    Ok(Some(Box::pin(claim.run(max, suspects)).await?))
+                }
+                Some(_) => Ok(Some(Careful::default())),
+                None => Ok(None),
             }
         })
         .await
-        .map_err(named)
+        .map_err(named)?;
+    match claimed {
+        Some(claimed) => Ok(claimed),
+        // Somebody else has it and looks at the same; or nobody has made the queue known.
+        None => {
+            let sql = "SELECT COUNT(*) FROM mainstay_queue WHERE name = $1";
+            if db.query(sql).bind(queue).scalar::<i64>().await? == 0 {
+                known::know_queues(db, &[queue.to_owned()]).await?;
+            }
+            Ok(Careful { jobs: Vec::new(), more: true })
+        }
+    }
 }
 
 struct Claim<'c> {
@@ -88,101 +141,85 @@ struct Claim<'c> {
 impl Claim<'_> {
     async fn run(&self, max: usize, suspects: bool) -> Result<Careful> {
         let freed = keys::take_freed(self.tx, self.queue, max * 4 + EXTRA).await?;
-        let mut unparked = 0;
-        for key in &freed {
-            unparked += keys::unpark_one(self.tx, self.queue, self.limits, key).await?;
-        }
-        let candidates = self.candidates(max + EXTRA).await?;
+        let unparked = keys::hand_on(self.tx, self.queue, self.limits, &freed).await?;
+        let candidates = self.candidates(max + EXTRA, suspects).await?;
         if candidates.is_empty() {
             return Ok(Careful { jobs: Vec::new(), more: !freed.is_empty() });
         }
-        let asked: Vec<String> =
-            candidates.iter().flat_map(|one| one.keys(self.limits).all()).collect();
-        let mut held = keys::held(self.tx, self.queue, &asked).await?;
-        let mut rates = self.rates(&candidates).await?;
-        let before = rates.clone();
-        let now_us = self.now_us().await?;
-        let mut decided: Vec<(Candidate, Decision)> = Vec::new();
-        let (mut count, mut suspect) = (0, false);
-        for candidate in candidates {
-            if count >= max {
-                break;
-            }
-            let may_suspect = suspects && !suspect;
-            let decision =
-                decide::decide(&candidate, self.limits, &mut held, &mut rates, now_us, may_suspect);
-            count += usize::from(matches!(decision, Decision::Run));
-            suspect |= candidate.crashes > 0 && matches!(decision, Decision::Run);
-            decided.push((candidate, decision));
-        }
-        let more = decided.iter().any(|(_, d)| matches!(d, Decision::Park(_))) || unparked > 0;
+        let mut book = self.book(&candidates).await?;
+        let before = book.rates.clone();
+        let decided = decide::decide_all(candidates, self.limits, &mut book, max, suspects);
+        // Places in the whole queue's rate are all later ones from here on; those of a key say nothing
+        // of other keys.
+        let moved = |decision: &Decision| match decision {
+            Decision::Park(_) => true,
+            Decision::Later(_) => self.limits.key_rate.is_some(),
+            Decision::Run | Decision::Leave | Decision::Wait | Decision::Drop => false,
+        };
+        let more = unparked > 0 || decided.iter().any(|one| moved(&one.decision));
         let jobs = self.carry_out(&decided).await?;
-        keys::set_rates(self.tx, self.queue, &before, &rates).await?;
+        rates::set(self.tx, self.queue, &before, &book.rates).await?;
         Ok(Careful { jobs, more })
     }
 
-    async fn candidates(&self, max: usize) -> Result<Vec<Candidate>> {
-        // A suspect that may not run must not stand in the way of the others.
-        const FIND: &str = "SELECT j.id, r.lane, j.priority, j.crashes, j.options FROM mainstay_ready AS r \
-             JOIN mainstay_job AS j ON j.id = r.id WHERE r.queue = $1 AND r.lane = $2 \
-             ORDER BY r.priority, r.id LIMIT $3";
-        let mut found = Vec::new();
+    /// In their order. Suspects are asked for apart, and by one: there may be thousands of them, which
+    /// must not stand in the way of the others.
+    async fn candidates(&self, max: usize, suspects: bool) -> Result<Vec<Candidate>> {
+        let (tx, max) = (self.tx, max as i64);
+        let mut found: Vec<Found> = Vec::new();
         let lanes: &[i16] = if self.limits.bind_all() { &[1, 0] } else { &[1] };
         for lane in lanes {
-            let rows: Vec<(i64, i16, i16, i32, Option<String>)> =
-                self.tx.query(FIND).bind(self.queue).bind(*lane).bind(max as i64).all().await?;
-            found.extend(rows);
+            let query = tx.query(FIND).bind(self.queue).bind(*lane).bind(max);
+            found.extend(query.all::<Found>().await?);
         }
-        let read = |(id, lane, priority, crashes, options): (_, _, _, _, Option<String>)| {
-            let options = options.and_then(|text| serde_json::from_str(&text).ok());
-            let options: Options = options.unwrap_or_default();
-            Candidate { id, lane, priority, crashes, options }
-        };
-        let mut found: Vec<Candidate> = found.into_iter().map(read).collect();
+        if suspects {
+            found.extend(tx.query(FIND_SUSPECT).bind(self.queue).all::<Found>().await?);
+        }
+        if self.limits.global_concurrency.is_some() {
+            // Given back while they had their place: nobody else may run instead of them, however many
+            // are before them.
+            found.extend(tx.query(FIND_PLACED).bind(self.queue).all::<Found>().await?);
+        }
+        let mut found: Vec<Candidate> = found.into_iter().map(candidate).collect();
         found.sort_by_key(|one| (one.priority, one.id));
+        found.dedup_by_key(|one| one.id);
         Ok(found)
     }
 
-    async fn now_us(&self) -> Result<i64> {
+    /// What has to be known for deciding about these.
+    async fn book(&self, candidates: &[Candidate]) -> Result<Book> {
         const NOW: Sql = Sql {
             sqlite: concat!("SELECT ", now!(sqlite)),
             postgres: concat!("SELECT ", now!(postgres)),
             mysql: concat!("SELECT ", now!(mysql)),
         };
-        self.tx.query(NOW.on(self.tx.engine())).scalar().await
-    }
-
-    async fn rates(&self, candidates: &[Candidate]) -> Result<BTreeMap<String, i64>> {
-        if self.limits.rate.is_none() && self.limits.key_rate.is_none() {
-            return Ok(BTreeMap::new());
+        let (mut held, mut rated) = (BTreeSet::new(), BTreeSet::new());
+        for keys in candidates.iter().map(|one| one.keys(self.limits)) {
+            rated.extend(keys.rated());
+            held.extend(keys.held.into_iter().map(|(key, _)| key));
         }
-        let keys: Vec<Keys> = candidates.iter().map(|one| one.keys(self.limits)).collect();
-        let wanted = keys.iter().flat_map(Keys::rated);
-        keys::rates(self.tx, self.queue, &wanted.collect::<Vec<_>>()).await
+        let held = keys::holders(self.tx, self.queue, &held).await?;
+        if rated.is_empty() {
+            return Ok(Book { held, ..Book::default() });
+        }
+        let rates = rates::read(self.tx, self.queue, &rated).await?;
+        let now_us = self.tx.query(NOW.on(self.tx.engine())).scalar().await?;
+        Ok(Book { held, rates, now_us })
     }
 
     /// Moves each to where it was decided, and leases those that run.
-    async fn carry_out(&self, decided: &[(Candidate, Decision)]) -> Result<Vec<Claimed>> {
-        for lane in [0, 1] {
-            let leave = |(one, decision): &&(Candidate, Decision)| {
-                one.lane == lane && !matches!(decision, Decision::Leave)
-            };
-            let rows: Vec<(i64, i16)> =
-                decided.iter().filter(leave).map(|(one, _)| (one.id, one.priority)).collect();
-            if !rows.is_empty() {
-                take(self.tx, self.queue, lane, &rows).await?;
-            }
-        }
-        let (mut plain, mut suspects) = (Vec::new(), Vec::new());
-        for (one, decision) in decided {
+    async fn carry_out(&self, decided: &[Decided]) -> Result<Vec<Claimed>> {
+        self.take_all(decided).await?;
+        let (mut plain, mut suspects, mut parked) = (Vec::new(), Vec::new(), Vec::new());
+        for Decided { one, decision, .. } in decided {
             match decision {
-                Decision::Leave => {}
-                Decision::Park(key) => keys::park(self.tx, self.queue, key, one).await?,
-                Decision::Slot(run_us) => self.reserve(one, *run_us).await?,
+                Decision::Leave | Decision::Wait | Decision::Drop => {}
+                Decision::Park(key) => parked.push((key.as_str(), one.id, one.priority)),
+                Decision::Later(slot) => self.reserve(one, *slot).await?,
                 Decision::Run => {
-                    keys::hold(self.tx, self.queue, one.id, &one.keys(self.limits)).await?;
-                    if one.options.rate_paid {
-                        let options = Options { rate_paid: false, ..one.options.clone() };
+                    if one.options.rate_paid || one.options.key_rate_paid {
+                        let options = one.options.clone();
+                        let options = Options { rate_paid: false, key_rate_paid: false, ..options };
                         self.set_options(one.id, &options).await?;
                     }
                     let list = if one.crashes > 0 { &mut suspects } else { &mut plain };
@@ -190,6 +227,7 @@ impl Claim<'_> {
                 }
             }
         }
+        keys::park(self.tx, self.queue, &parked).await?;
         let mut jobs = Vec::new();
         if !plain.is_empty() {
             jobs = lease(self.tx, self.worker, self.queue, plain.into_iter()).await?;
@@ -197,12 +235,43 @@ impl Claim<'_> {
         for id in suspects {
             jobs.extend(lease(self.tx, self.worker, self.queue, [id].into_iter()).await?);
         }
+        // What has ended meanwhile, by a worker that was taken for dead, is to have no key.
+        let live: BTreeSet<i64> = jobs.iter().map(|job| job.id).collect();
+        let has = |done: &&Decided| done.decision != Decision::Run || live.contains(&done.one.id);
+        let held: Vec<(&str, i64)> = decided
+            .iter()
+            .filter(has)
+            .flat_map(|done| done.keys.iter().map(|key| (key.as_str(), done.one.id)))
+            .collect();
+        keys::hold(self.tx, self.queue, &held).await?;
         Ok(jobs)
     }
 
-    /// Its place in the rate is at that time: it need not be looked at before.
-    async fn reserve(&self, one: &Candidate, run_us: i64) -> Result<()> {
-        let options = Options { rate_paid: true, ..one.options.clone() };
+    /// Takes those that are moved out of ready: all of them, or none. Who cancels one, and a worker that
+    /// does not know of the queue's limits, takes no lock of the queue.
+    async fn take_all(&self, decided: &[Decided]) -> Result<()> {
+        for lane in [0, 1] {
+            let moved = |done: &&Decided| {
+                done.one.lane == lane && !matches!(done.decision, Decision::Leave | Decision::Wait)
+            };
+            let rows: Vec<(i64, i16)> =
+                decided.iter().filter(moved).map(|done| (done.one.id, done.one.priority)).collect();
+            if rows.is_empty() {
+                continue;
+            }
+            if take(self.tx, self.queue, lane, &rows).await? != rows.len() as u64 {
+                let what = format!("jobs of `{}` were taken while they were claimed", self.queue);
+                return Err(Error::new(Code::Serialization, what)
+                    .why("somebody cancelled one, or claims the queue without its limits"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Its place in the rate is later: it need not be looked at before.
+    async fn reserve(&self, one: &Candidate, slot: Slot) -> Result<()> {
+        let options =
+            Options { rate_paid: slot.paid_all, key_rate_paid: true, ..one.options.clone() };
         self.set_options(one.id, &options).await?;
         self.tx
             .query(
@@ -210,7 +279,7 @@ impl Claim<'_> {
                  SELECT $2, id, queue, lane, priority FROM mainstay_job WHERE id = $1 AND state = 0",
             )
             .bind(one.id)
-            .bind(run_us)
+            .bind(slot.at_us)
             .execute()
             .await?;
         Ok(())
@@ -223,12 +292,15 @@ impl Claim<'_> {
     }
 }
 
-/// A rate as the time between two starts.
-fn interval_us(rate: crate::worker::queue::Rate) -> i64 {
-    (micros(rate.per) / i64::from(rate.count)).max(1)
-}
-
-/// Its parameter.
-fn list(keys: &[String]) -> String {
-    serde_json::to_string(keys).unwrap_or_else(|_| json([]))
+fn candidate((id, lane, priority, crashes, options): Found) -> Candidate {
+    // What cannot be read was written by a later release: it runs by the defaults of its type.
+    let options = options.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
+    Candidate {
+        id,
+        lane,
+        priority,
+        live: crashes.is_some(),
+        crashes: crashes.unwrap_or(0),
+        options,
+    }
 }
