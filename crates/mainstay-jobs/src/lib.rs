@@ -97,6 +97,12 @@ pub trait Jobs {
     #[track_caller]
     fn publish<E: Event>(&self, event: &E) -> Publish<'_>;
 
+    /// Publishes many, in their order, up to 500 in a statement; all or none. Errors: as [`Publish`].
+    fn publish_all<E: Event>(
+        &self,
+        events: &[E],
+    ) -> impl Future<Output = Result<Vec<EventId>>> + Send;
+
     /// Sends a signal to a live job, which waits for it or will ([`Context::signal`]).
     ///
     /// Errors: JOB-011 (the job has ended), JOB-010, JOB-003, and those of a statement.
@@ -122,6 +128,10 @@ impl Jobs for Db {
     #[track_caller]
     fn publish<E: Event>(&self, event: &E) -> Publish<'_> {
         Publish::new(self, event)
+    }
+
+    async fn publish_all<E: Event>(&self, events: &[E]) -> Result<Vec<EventId>> {
+        event::publish_all(self, events).await
     }
 
     async fn signal<T: Serialize + Sync>(&self, job: JobId, name: &str, value: &T) -> Result<()> {

@@ -34,33 +34,67 @@ pub(crate) async fn first(tx: &Db, consumer: &str, message: &str) -> Result<bool
     Ok(insert.execute().await?.rows_affected() == 1)
 }
 
-/// Forgets what is older than `retention`, some at a time.
+/// Statements of one [`clean`].
+const ROUNDS_MAX: usize = 20;
+
+/// Forgets what is older than `retention`, `max` in a statement and up to 20 statements.
 pub(crate) async fn clean(db: &Db, retention: Duration, max: i64) -> Result<()> {
-    const FIND: Sql = Sql {
+    const DELETE: Sql = Sql {
         sqlite: concat!(
-            "SELECT consumer, message FROM mainstay_inbox WHERE at_us < ",
+            "DELETE FROM mainstay_inbox WHERE (consumer, message) IN \
+             (SELECT consumer, message FROM mainstay_inbox WHERE at_us < ",
             now!(sqlite),
-            " - $1 ORDER BY at_us LIMIT $2"
+            " - $1 ORDER BY at_us LIMIT $2)"
         ),
         postgres: concat!(
-            "SELECT consumer, message FROM mainstay_inbox WHERE at_us < ",
+            "DELETE FROM mainstay_inbox WHERE ctid = ANY(ARRAY( \
+             SELECT ctid FROM mainstay_inbox WHERE at_us < ",
             now!(postgres),
-            " - CAST($1 AS BIGINT) ORDER BY at_us LIMIT $2"
+            " - CAST($1 AS BIGINT) ORDER BY at_us LIMIT $2))"
         ),
         mysql: concat!(
-            "SELECT consumer, message FROM mainstay_inbox WHERE at_us < ",
+            "DELETE FROM mainstay_inbox WHERE at_us < ",
             now!(mysql),
-            " - $1 ORDER BY at_us LIMIT $2"
+            " - $1 ORDER BY at_us, consumer, message LIMIT $2"
         ),
     };
-    let query = db.query(FIND.on(db.engine())).bind(micros(retention)).bind(max);
-    let old: Vec<(String, String)> = query.all().await?;
-    for (consumer, message) in old {
-        db.query("DELETE FROM mainstay_inbox WHERE consumer = $1 AND message = $2")
-            .bind(consumer)
-            .bind(message)
-            .execute()
-            .await?;
+    for _ in 0..ROUNDS_MAX {
+        let delete = db.query(DELETE.on(db.engine())).bind(micros(retention)).bind(max);
+        if delete.execute().await?.rows_affected() < max as u64 {
+            break;
+        }
     }
     Ok(())
+}
+
+#[cfg(all(test, feature = "sqlite"))]
+mod tests {
+    use mainstay_core::Error;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_message_is_new_once_and_again_when_it_is_forgotten() {
+        let db = Db::connect("sqlite::memory:").await.unwrap();
+        crate::install(&db).await.unwrap();
+        let rolled_back: Result<()> = db
+            .transaction(|tx| async move {
+                assert!(first(&tx, "a", "1").await?);
+                Err(Error::user("no"))
+            })
+            .await;
+        rolled_back.unwrap_err();
+        assert!(first(&db, "a", "1").await.unwrap());
+        assert!(!first(&db, "a", "1").await.unwrap());
+        assert!(first(&db, "b", "1").await.unwrap());
+        clean(&db, RETENTION, 1).await.unwrap();
+        assert!(!first(&db, "a", "1").await.unwrap());
+        db.query("UPDATE mainstay_inbox SET at_us = 0 WHERE consumer = 'a'")
+            .execute()
+            .await
+            .unwrap();
+        clean(&db, RETENTION, 1).await.unwrap();
+        assert!(first(&db, "a", "1").await.unwrap());
+        assert!(!first(&db, "b", "1").await.unwrap());
+    }
 }

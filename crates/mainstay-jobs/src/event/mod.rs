@@ -6,8 +6,9 @@
 //!
 //! Identity columns commit out of order, so whoever reads "everything after the last one I saw" loses
 //! what committed late. Here nobody does: a published event leaves a row in the outbox, whoever leads
-//! takes the rows that are committed, and gives each its position then. So positions have the order of
-//! commits, and no reader of positions can miss one.
+//! takes the rows that are committed, and gives each its position then. So no reader of positions can miss
+//! one, and an event that was published after another one's commit has the higher position. Of two
+//! transactions that ran at the same time either may come first.
 
 mod dispatch;
 mod group;
@@ -27,6 +28,7 @@ pub(crate) use dispatch::{DISPATCH_MAX, clean, dispatch};
 pub use group::unsubscribe;
 pub(crate) use group::{group_of, queue_of, register};
 pub use publish::Publish;
+pub(crate) use publish::publish_all;
 pub(crate) use replay::resume_replays;
 pub use replay::{From, Replay, replay};
 
@@ -99,7 +101,10 @@ pub trait Event: Serialize + DeserializeOwned + Send + Sync + 'static {
 pub struct Delivered {
     /// The event's number.
     pub id: EventId,
-    /// Its place among all events, in the order of their commits.
+    /// Its name.
+    pub name: String,
+    /// Its place among all events: higher than that of each one that was committed before this one was
+    /// published.
     pub position: i64,
     /// Its key.
     pub key: Option<String>,
@@ -114,6 +119,7 @@ impl Delivered {
         let event = call.options().event.as_ref()?;
         Some(Self {
             id: EventId(event.id),
+            name: call.job.name.clone(),
             position: event.position,
             key: event.key.clone(),
             published_at: DateTime::from_timestamp_micros(event.created_us).unwrap_or_default(),

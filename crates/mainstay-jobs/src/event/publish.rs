@@ -6,12 +6,17 @@ use std::future::IntoFuture;
 use futures_core::future::BoxFuture;
 use mainstay_core::{Code, Error, Place, Result};
 use mainstay_db::{Db, Engine};
+use serde::Serialize;
 
+use super::dispatch::fitting;
 use super::{Event, EventId};
 use crate::options::{self, HEADERS_MAX};
 use crate::store::enqueue::named;
-use crate::store::{Sql, now};
+use crate::store::{Sql, ids, json, now};
 use crate::wake;
+
+/// Events in one statement.
+const BATCH_MAX: usize = 500;
 
 /// An event that is being published: await it. Made by [`Jobs::publish`](crate::Jobs::publish).
 ///
@@ -132,6 +137,123 @@ async fn insert(db: &Db, new: &New) -> Result<i64> {
     db.query("INSERT INTO mainstay_outbox (id) VALUES ($1)").bind(id).execute().await?;
     Ok(id)
 }
+
+/// As a statement for many reads it.
+#[derive(Serialize)]
+struct Row {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    k: Option<String>,
+    b: String,
+}
+
+/// Publishes them in their order, in the open transaction if there is one, otherwise all or none. Errors: as
+/// [`Publish`].
+pub(crate) async fn publish_all<E: Event>(db: &Db, events: &[E]) -> Result<Vec<EventId>> {
+    if events.is_empty() {
+        return Ok(Vec::new());
+    }
+    options::check_name(E::NAME)?;
+    let rows = events.iter().map(row).collect::<Result<Vec<_>>>()?;
+    let (name, version, rows) = (E::NAME, E::VERSION, rows.as_slice());
+    let one_statement = db.engine() == Engine::Postgres && batch(rows) == rows.len();
+    let ids = if db.in_transaction() || one_statement {
+        insert_all(db, name, version, rows).await
+    } else {
+        db.transaction(|tx| async move { insert_all(&tx, name, version, rows).await }).await
+    };
+    let ids = ids.map_err(named)?;
+    wake::after_commit(db, wake::Of::Outbox).await?;
+    Ok(ids.into_iter().map(EventId).collect())
+}
+
+fn row<E: Event>(event: &E) -> Result<Row> {
+    let k = event.key();
+    if let Some(key) = &k {
+        options::check_key("event's key", key)?;
+    }
+    Ok(Row { k, b: options::payload(E::NAME, event)? })
+}
+
+/// How many of them go into one statement.
+fn batch(rows: &[Row]) -> usize {
+    fitting(rows.iter().take(BATCH_MAX).map(|row| row.b.len())).min(rows.len())
+}
+
+async fn insert_all(db: &Db, name: &'static str, version: u32, rows: &[Row]) -> Result<Vec<i64>> {
+    let (mut out, mut rest) = (Vec::with_capacity(rows.len()), rows);
+    while !rest.is_empty() {
+        let (now, then) = rest.split_at(batch(rest));
+        out.extend(insert_batch(db, name, version, now).await?);
+        rest = then;
+    }
+    Ok(out)
+}
+
+/// MySQL promises no order for the numbers of one statement that reads its rows, and MariaDB tells them.
+async fn insert_batch(db: &Db, name: &'static str, version: u32, rows: &[Row]) -> Result<Vec<i64>> {
+    if db.engine() == Engine::MySql && !db.is_mariadb() {
+        let mut ids = Vec::with_capacity(rows.len());
+        for Row { k, b } in rows {
+            let new = New { name, version, key: k.clone(), payload: b.clone(), headers: None };
+            ids.push(insert(db, &new).await?);
+        }
+        return Ok(ids);
+    }
+    let text = serde_json::to_string(rows).expect("rows are plain");
+    let query = db.query(MANY.on(db.engine())).bind(text).bind(name).bind(version as i32);
+    if db.engine() == Engine::Sqlite {
+        // One writer, and numbers that only grow, so they follow each other.
+        let last = query.execute().await?.last_insert_id().unwrap_or_default();
+        let ids: Vec<i64> = (last + 1 - rows.len() as i64..=last).collect();
+        to_outbox(db, &ids).await?;
+        return Ok(ids);
+    }
+    let ids: Vec<(i64,)> = query.all().await?;
+    let mut ids: Vec<i64> = ids.into_iter().map(|(id,)| id).collect();
+    ids.sort_unstable();
+    if db.engine() == Engine::MySql {
+        to_outbox(db, &ids).await?;
+    }
+    Ok(ids)
+}
+
+async fn to_outbox(db: &Db, ids: &[i64]) -> Result<()> {
+    const OUTBOX: Sql = Sql {
+        sqlite: concat!("INSERT INTO mainstay_outbox (id) SELECT id FROM ", ids!(sqlite, "$1")),
+        postgres: "",
+        mysql: concat!(
+            "INSERT INTO mainstay_outbox (id) SELECT id FROM ",
+            ids!(mysql, "$1"),
+            " AS g"
+        ),
+    };
+    let insert = db.query(OUTBOX.on(db.engine())).bind(json(ids.iter().copied()));
+    insert.execute().await.map(drop)
+}
+
+const MANY: Sql = Sql {
+    sqlite: concat!(
+        "INSERT INTO mainstay_event (name, key_text, version, created_us, payload) \
+         SELECT $2, value->>'k', $3, n.us, value->>'b' FROM json_each($1), (SELECT ",
+        now!(sqlite),
+        " AS us) AS n ORDER BY json_each.key"
+    ),
+    postgres: concat!(
+        "WITH event AS (INSERT INTO mainstay_event (name, key_text, version, created_us, payload) \
+           SELECT CAST($2 AS TEXT), k, CAST($3 AS INT), us, b \
+           FROM json_to_recordset(CAST($1 AS JSON)) AS r(k TEXT, b TEXT), (SELECT ",
+        now!(postgres),
+        " AS us) AS n RETURNING id) \
+         INSERT INTO mainstay_outbox (id) SELECT id FROM event RETURNING id"
+    ),
+    mysql: concat!(
+        "INSERT INTO mainstay_event (name, key_text, version, created_us, payload) \
+         SELECT $2, k, $3, us, b FROM JSON_TABLE($1, '$[*]' COLUMNS (\
+           k VARCHAR(200) PATH '$.k', b LONGTEXT PATH '$.b')) AS r, (SELECT ",
+        now!(mysql),
+        " AS us) AS n RETURNING id"
+    ),
+};
 
 impl<'d> IntoFuture for Publish<'d> {
     type Output = Result<EventId>;

@@ -1,13 +1,16 @@
 //! Replays: a group gets again what was, from a position or a time on. Each part is committed together
 //! with how far it is, so that a replay that was killed goes on, and nothing is left out or doubled.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use mainstay_core::{Code, Error, Result};
 use mainstay_db::Db;
 
-use super::dispatch::{Kept, Row, delivery, enqueue, kept};
+use super::dispatch::{delivery, enqueue, fitting, read, size};
 use super::group;
 use crate::store::claim::short;
+use crate::store::{Sql, json};
 use crate::wake;
 
 /// Events in one transaction.
@@ -27,13 +30,14 @@ pub enum From {
 /// A replay that was carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Replay {
-    /// Events that the group gets again.
+    /// Events that this call gave to the group again. Every 10 s whoever leads the workers goes on with
+    /// what replays are open, this one too: what it gave is not counted here.
     pub events: u64,
 }
 
-/// Gives a group again what was published from `from` on until now, as far as the group wants it. What is
-/// published meanwhile comes as always; where events have keys, the order by key among all that the group
-/// is given holds.
+/// Gives a group again what was given out from `from` on until now, as far as the group wants it, in order of
+/// position. What is published meanwhile comes as always. Events of one key run one at a time, in the order
+/// in which the group is given them: the replayed ones in theirs, and a new one wherever it comes between.
 ///
 /// Cancel safe, and so is a kill: whoever leads the workers finishes it.
 ///
@@ -95,59 +99,75 @@ pub(crate) async fn resume_replays(db: &Db) -> Result<()> {
     Ok(())
 }
 
+/// What one part gives: positions, events, their names and sizes.
+const PART: Sql = Sql {
+    sqlite: concat!(
+        "SELECT l.position, e.id, e.name, ",
+        size!(sqlite),
+        " FROM mainstay_log AS l JOIN mainstay_event AS e ON e.id = l.event \
+         WHERE l.position >= $1 AND l.position <= $2 ORDER BY l.position LIMIT $3"
+    ),
+    postgres: concat!(
+        "SELECT l.position, e.id, e.name, ",
+        size!(postgres),
+        " FROM mainstay_log AS l JOIN mainstay_event AS e ON e.id = l.event \
+         WHERE l.position >= $1 AND l.position <= $2 ORDER BY l.position LIMIT $3"
+    ),
+    mysql: concat!(
+        "SELECT l.position, e.id, e.name, ",
+        size!(mysql),
+        " FROM mainstay_log AS l JOIN mainstay_event AS e ON e.id = l.event \
+         WHERE l.position >= $1 AND l.position <= $2 ORDER BY l.position LIMIT $3"
+    ),
+};
+
 /// One part; none when it is over.
 async fn part(db: &Db, name: &str) -> Result<Option<u64>> {
-    let done = short(db)
-        .run(|tx| async move {
-            // Whoever comes second waits for the row, and goes on after this part.
-            let lock = tx.query("UPDATE mainstay_group SET replay_to = replay_to WHERE name = $1");
-            lock.bind(name).execute().await?;
-            let range: Option<(Option<i64>, Option<i64>)> = tx
-                .query("SELECT replay_from, replay_to FROM mainstay_group WHERE name = $1")
-                .bind(name)
-                .optional()
-                .await?;
-            let Some((Some(from), Some(to))) = range else { return Ok(None) };
-            let groups = group::all(&tx).await?;
-            let Some(group) = groups.into_iter().find(|group| group.name == name) else {
-                return Ok(None);
-            };
-            let positions: Vec<(i64, i64)> = tx
-                .query(
-                    "SELECT position, event FROM mainstay_log \
-                     WHERE position >= $1 AND position <= $2 ORDER BY position LIMIT $3",
-                )
-                .bind(from)
-                .bind(to)
-                .bind(BATCH_MAX)
-                .all()
-                .await?;
-            let Some((last, _)) = positions.last().copied() else {
-                let over = tx.query(
-                    "UPDATE mainstay_group SET replay_from = NULL, replay_to = NULL WHERE name = $1",
-                );
-                over.bind(name).execute().await?;
-                return Ok(None);
-            };
-            let mut jobs = Vec::new();
-            for (position, event) in positions {
-                let row: Option<Row> = tx
-                    .query(concat!("SELECT ", kept!(), " FROM mainstay_event AS e WHERE e.id = $1"))
-                    .bind(event)
-                    .optional()
-                    .await?;
-                if let Some(event) = row.map(Kept::from).filter(|event| group.wants(&event.name)) {
-                    jobs.push(delivery(&group, &event, position));
-                }
-            }
-            enqueue(&tx, &jobs).await?;
-            let on = tx.query("UPDATE mainstay_group SET replay_from = $2 WHERE name = $1");
-            on.bind(name).bind(last + 1).execute().await?;
-            Ok(Some((jobs.len() as u64, group.queue())))
-        })
-        .await?;
+    let done = short(db).run(|tx| async move { once(&tx, name).await }).await?;
     Ok(done.map(|(count, queue)| {
         wake::now(db, &wake::Of::Queue(queue));
         count
     }))
+}
+
+/// A part's events are given together with where the next part begins.
+async fn once(tx: &Db, name: &str) -> Result<Option<(u64, String)>> {
+    // Whoever comes second waits for the row, and goes on after this part.
+    let lock = tx.query("UPDATE mainstay_group SET replay_to = replay_to WHERE name = $1");
+    lock.bind(name).execute().await?;
+    let range: Option<(Option<i64>, Option<i64>)> = tx
+        .query("SELECT replay_from, replay_to FROM mainstay_group WHERE name = $1")
+        .bind(name)
+        .optional()
+        .await?;
+    let Some((Some(from), Some(to))) = range else { return Ok(None) };
+    let groups = group::all(tx).await?;
+    let Some(group) = groups.into_iter().find(|group| group.name == name) else {
+        return Ok(None);
+    };
+    let query = tx.query(PART.on(tx.engine())).bind(from).bind(to).bind(BATCH_MAX);
+    let found: Vec<(i64, i64, String, i64)> = query.all().await?;
+    let size = |(_, _, name, size): &(i64, i64, String, i64)| {
+        if group.wants(name) { *size as usize } else { 0 }
+    };
+    let found = &found[..fitting(found.iter().map(size)).min(found.len())];
+    let Some((last, ..)) = found.last() else {
+        let over = tx.query(
+            "UPDATE mainstay_group SET replay_from = NULL, replay_to = NULL WHERE name = $1",
+        );
+        over.bind(name).execute().await?;
+        return Ok(None);
+    };
+    let wanted = found.iter().filter(|(_, _, name, _)| group.wants(name));
+    let positions: BTreeMap<i64, i64> = wanted.map(|(position, id, ..)| (*id, *position)).collect();
+    let events = read(tx, &json(positions.keys().copied())).await?;
+    let mut events: Vec<_> =
+        events.iter().filter_map(|event| Some((*positions.get(&event.id)?, event))).collect();
+    events.sort_unstable_by_key(|(position, _)| *position);
+    let jobs: Vec<_> =
+        events.iter().map(|(position, event)| delivery(&group, event, *position)).collect();
+    enqueue(tx, &jobs).await?;
+    let on = tx.query("UPDATE mainstay_group SET replay_from = $2 WHERE name = $1");
+    on.bind(name).bind(*last + 1).execute().await?;
+    Ok(Some((jobs.len() as u64, group.queue())))
 }

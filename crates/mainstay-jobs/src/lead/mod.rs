@@ -117,7 +117,14 @@ impl<'w> Duties<'w> {
         let db = &self.work.db;
         let now = self.work.clock.now();
         self.next_due = promote::promote(db).await?;
-        while event::dispatch(db, event::DISPATCH_MAX).await? == event::DISPATCH_MAX {}
+        // What can't be given out must not keep the dead from being found.
+        let given_out = async {
+            while event::dispatch(db, event::DISPATCH_MAX).await? == event::DISPATCH_MAX {}
+            Ok::<(), mainstay_core::Error>(())
+        };
+        if let Err(error) = given_out.await {
+            tracing::warn!(code = %error.code(), "events could not be given to their groups: {error}");
+        }
         if self.is_due(self.rescued_at, rescue::EVERY) {
             self.rescued_at = Some(now);
             rescue::rescue(self.work, &mut self.rescue).await?;
