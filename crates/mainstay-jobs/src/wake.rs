@@ -44,6 +44,7 @@ impl fmt::Display for Of {
 
 impl Of {
     /// What [`Display`](fmt::Display) wrote.
+    #[cfg(any(feature = "postgres", test))]
     pub(crate) fn parse(text: &str) -> Option<Self> {
         Some(match text {
             "schedule" => Of::Schedule,

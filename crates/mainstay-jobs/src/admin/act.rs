@@ -1,25 +1,23 @@
-//! Acting on jobs: again, away, rest.
+//! Acting on jobs: again, away. What is done about whole queues and workers is [`drain`](super::drain)'s.
 
 use std::time::Duration;
 
-use mainstay_core::clock::Clock;
-use mainstay_core::{Code, Error, Result};
+use mainstay_core::Result;
 use mainstay_db::{Db, Engine};
 
-use super::list::{leased, options};
+use super::list::options;
 use super::{Acted, Admin, Filter, State};
 use crate::job::JobId;
 use crate::lead::clean::remove_ended;
-use crate::options::{Options, check_queue, micros};
+use crate::options::{Options, micros};
 use crate::store::claim::short;
 use crate::store::enqueue::named;
 use crate::store::settle::{self, Ties};
-use crate::store::{DELETE_SCHEDULED, Sql, json, now, worker};
+use crate::store::{DELETE_SCHEDULED, Sql, json, now};
 use crate::wake;
 
 /// How long a cancelled job is kept.
 const CANCELLED_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
-const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// A job's row, for who is to act on it.
 struct Target {
@@ -44,27 +42,73 @@ fn acted(id: JobId, done: bool, what: &str) -> Acted {
     Acted { id, done, what: what.to_owned() }
 }
 
-/// Takes a live job away from where it waits; false where it does not wait.
+/// Takes a live job away from where it waits; false where it does not wait. Looked for in the order in
+/// which jobs move, so that one that moves at this moment is met.
 async fn take_waiting(tx: &Db, id: JobId) -> Result<bool> {
     const READY: &str = "DELETE FROM mainstay_ready WHERE id = $1 AND queue = (SELECT queue FROM mainstay_job WHERE id = $1) \
          AND lane = (SELECT lane FROM mainstay_job WHERE id = $1) \
          AND priority = (SELECT priority FROM mainstay_job WHERE id = $1)";
-    let mut taken = tx.query(READY).bind(id.0).execute().await?.rows_affected();
-    taken += tx
-        .query(DELETE_SCHEDULED.on(tx.engine()))
-        .bind(json([id.0]))
-        .execute()
-        .await?
-        .rows_affected();
-    let parked = tx.query("DELETE FROM mainstay_parked WHERE id = $1").bind(id.0);
-    taken += parked.execute().await?.rows_affected();
-    Ok(taken > 0)
+    const PARKED: &str = "DELETE FROM mainstay_parked WHERE id = $1";
+    let scheduled = tx.query(DELETE_SCHEDULED.on(tx.engine())).bind(json([id.0]));
+    if scheduled.execute().await?.rows_affected() > 0 {
+        return Ok(true);
+    }
+    for table in [PARKED, READY, PARKED] {
+        if tx.query(table).bind(id.0).execute().await?.rows_affected() > 0 {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Asks whoever runs it to end it.
+async fn ask_to_end(tx: &Db, id: JobId) -> Result<()> {
+    const ASK: Sql = Sql {
+        sqlite: concat!(
+            "INSERT INTO mainstay_cancel (id, at_us) VALUES ($1, ",
+            now!(sqlite),
+            ") ON CONFLICT DO NOTHING"
+        ),
+        postgres: concat!(
+            "INSERT INTO mainstay_cancel (id, at_us) VALUES ($1, ",
+            now!(postgres),
+            ") ON CONFLICT DO NOTHING"
+        ),
+        mysql: concat!(
+            "INSERT IGNORE INTO mainstay_cancel (id, at_us) VALUES ($1, ",
+            now!(mysql),
+            ")"
+        ),
+    };
+    tx.query(ASK.on(tx.engine())).bind(id.0).execute().await.map(drop)
+}
+
+/// Forgets that somebody was asked to end it: the next run, which is wanted, would be ended by that.
+async fn forget_asked(tx: &Db, id: JobId) -> Result<()> {
+    let delete = tx.query("DELETE FROM mainstay_cancel WHERE id = $1").bind(id.0);
+    delete.execute().await.map(drop)
+}
+
+/// Whether it has done steps. Its options do not say so yet where its worker died in its first run.
+async fn has_steps(tx: &Db, id: JobId) -> Result<bool> {
+    let sql = "SELECT COUNT(*) FROM (SELECT name FROM mainstay_step WHERE job = $1 LIMIT 1) AS one";
+    Ok(tx.query(sql).bind(id.0).scalar::<i64>().await? > 0)
+}
+
+/// Whether that time has come, by the database's clock.
+async fn is_past(tx: &Db, at_us: i64) -> Result<bool> {
+    const NOW: Sql = Sql {
+        sqlite: concat!("SELECT ", now!(sqlite)),
+        postgres: concat!("SELECT ", now!(postgres)),
+        mysql: concat!("SELECT ", now!(mysql)),
+    };
+    Ok(tx.query(NOW.on(tx.engine())).scalar::<i64>().await? >= at_us)
 }
 
 impl Admin {
-    /// Makes them ready again: dead and cancelled ones with all their attempts, scheduled ones now. A
-    /// unique key that ended with the job is not taken again. A saga that was being undone goes on with
-    /// that. Tells of each what was done.
+    /// Makes them ready again: dead and cancelled ones with all their attempts and without a deadline that
+    /// has passed, scheduled ones now. A unique key that ended with the job is not taken again. A saga that
+    /// was being undone goes on with that. Tells of each what was done.
     ///
     /// Errors: JOB-001, and those of a statement; what was done before one stays.
     pub async fn retry(&self, ids: &[JobId]) -> Result<Vec<Acted>> {
@@ -85,30 +129,20 @@ impl Admin {
         let Some(target) = locked(tx, id).await? else {
             return Ok((acted(id, false, "there is no such job"), None));
         };
-        match State::ended(target.state) {
+        let what = match State::ended(target.state) {
             Some(State::Completed) => return Ok((acted(id, false, "was completed"), None)),
-            Some(_) => {
-                let finished = tx.query("DELETE FROM mainstay_finished WHERE id = $1").bind(id.0);
-                finished.execute().await?;
-                tx.query(
-                    "UPDATE mainstay_job SET state = 0, attempt = 0, crashes = 0, finished_us = NULL, \
-                     lane = $2 WHERE id = $1",
-                )
-                .bind(id.0)
-                .bind(i16::from(target.options.is_keyed()))
-                .execute()
-                .await?;
-            }
+            Some(_) => revive(tx, id, target.options).await?,
             None => {
                 let removed = tx.query(DELETE_SCHEDULED.on(tx.engine())).bind(json([id.0]));
                 if removed.execute().await?.rows_affected() == 0 {
                     return Ok((acted(id, false, "is ready, running or waits for a key"), None));
                 }
+                "ready again"
             }
-        }
+        };
         settle::ready(tx, id.0).await?;
         self.note(tx, "retry", &format!("job {id}"), None).await?;
-        Ok((acted(id, true, "ready again"), Some(target.queue)))
+        Ok((acted(id, true, what), Some(target.queue)))
     }
 
     /// Makes up to `max` dead ones ready again, of a queue or a name if given; tells how many.
@@ -140,8 +174,8 @@ impl Admin {
     }
 
     /// Cancels them: what waits ends at once; what runs is dropped by its worker within a second or so; what
-    /// a broker has is passed over when it is delivered. A saga that has done steps is undone first.
-    /// Tells of each what was done.
+    /// a broker has is passed over when it is delivered. A saga that has done steps is undone first; one
+    /// that a broker has, once it is delivered. Tells of each what was done.
     ///
     /// Errors: JOB-001, and those of a statement; what was done before one stays.
     pub async fn cancel(&self, ids: &[JobId]) -> Result<Vec<Acted>> {
@@ -162,23 +196,6 @@ impl Admin {
     }
 
     async fn cancel_one(&self, tx: &Db, id: JobId) -> Result<(Acted, Option<String>)> {
-        const ASK: Sql = Sql {
-            sqlite: concat!(
-                "INSERT INTO mainstay_cancel (id, at_us) VALUES ($1, ",
-                now!(sqlite),
-                ") ON CONFLICT DO NOTHING"
-            ),
-            postgres: concat!(
-                "INSERT INTO mainstay_cancel (id, at_us) VALUES ($1, ",
-                now!(postgres),
-                ") ON CONFLICT DO NOTHING"
-            ),
-            mysql: concat!(
-                "INSERT IGNORE INTO mainstay_cancel (id, at_us) VALUES ($1, ",
-                now!(mysql),
-                ")"
-            ),
-        };
         let Some(target) = locked(tx, id).await? else {
             return Ok((acted(id, false, "there is no such job"), None));
         };
@@ -186,31 +203,35 @@ impl Admin {
             return Ok((acted(id, false, "has ended"), None));
         }
         self.note(tx, "cancel", &format!("job {id}"), None).await?;
-        let mut waited = take_waiting(tx, id).await?;
-        let handed = tx.query("DELETE FROM mainstay_handed WHERE id = $1").bind(id.0);
-        let handed = handed.execute().await?.rows_affected() > 0;
-        waited |= handed;
-        if handed || !waited {
-            // Whoever runs it drops it.
-            tx.query(ASK.on(tx.engine())).bind(id.0).execute().await?;
+        let saga = target.options.steps || has_steps(tx, id).await?;
+        if take_waiting(tx, id).await? {
+            forget_asked(tx, id).await?;
+            if saga {
+                self.undo(tx, id, target.options).await?;
+                return Ok((acted(id, true, "what it did is being undone"), Some(target.queue)));
+            }
+            return end(tx, id, target).await;
         }
-        if !waited {
-            return Ok((acted(id, true, "its worker was asked to end it"), None));
+        ask_to_end(tx, id).await?;
+        // What a broker has may run at this moment. One without steps can end at once: whoever runs it
+        // finds that it has. A saga must not be undone while somebody still does more of it.
+        if !saga {
+            let handed = tx.query("DELETE FROM mainstay_handed WHERE id = $1").bind(id.0);
+            if handed.execute().await?.rows_affected() > 0 {
+                return end(tx, id, target).await;
+            }
         }
-        if target.options.steps {
-            let reason = format!("cancelled by {}", self.actor);
-            let options = Options { undoing: Some(reason), ..target.options };
-            let update = tx.query("UPDATE mainstay_job SET options = $2 WHERE id = $1");
-            update.bind(id.0).bind(options.to_text()).execute().await?;
-            settle::ready(tx, id.0).await?;
-            return Ok((acted(id, true, "what it did is being undone"), Some(target.queue)));
-        }
-        settle::finish(tx, id.0, &target.queue, 2, None, micros(CANCELLED_KEPT)).await?;
-        let unique = target.options.unique.is_some();
-        let ties = Ties { keys: true, unique, steps: true, progress: true };
-        settle::untie(tx, id.0, ties, false).await?;
-        // Whoever waited for its key may have it.
-        Ok((acted(id, true, "cancelled"), Some(target.queue)))
+        Ok((acted(id, true, "its worker was asked to end it"), None))
+    }
+
+    /// Makes a saga that waits ready, to be undone. Its deadline is one for doing.
+    async fn undo(&self, tx: &Db, id: JobId, options: Options) -> Result<()> {
+        let undoing = options.undoing.clone();
+        let undoing = undoing.or_else(|| Some(format!("cancelled by {}", self.actor)));
+        let options = Options { undoing, steps: true, deadline_us: None, ..options };
+        let update = tx.query("UPDATE mainstay_job SET options = $2 WHERE id = $1");
+        update.bind(id.0).bind(options.to_text()).execute().await?;
+        settle::ready(tx, id.0).await
     }
 
     /// Removes ended ones, with all that is kept of them. Tells of each what was done.
@@ -237,94 +258,39 @@ impl Admin {
         }
         Ok(out)
     }
+}
 
-    /// Begins nothing more of a queue, anywhere, from now on; what runs goes on.
-    ///
-    /// Errors: JOB-010 (no name of a queue), and those of a statement.
-    pub async fn pause(&self, queue: &str) -> Result<()> {
-        self.set_paused(queue, true).await
-    }
-
-    /// Begins jobs of a queue again.
-    ///
-    /// Errors: as [`pause`](Self::pause).
-    pub async fn resume(&self, queue: &str) -> Result<()> {
-        self.set_paused(queue, false).await?;
-        wake::now(&self.db, &wake::Of::Queue(queue.to_owned()));
-        Ok(())
-    }
-
-    async fn set_paused(&self, queue: &str, paused: bool) -> Result<()> {
-        check_queue(queue)?;
-        worker::know_queues(&self.db, &[queue.to_owned()]).await?;
-        short(&self.db)
-            .run(|tx| async move {
-                let update = tx.query("UPDATE mainstay_queue SET paused = $2 WHERE name = $1");
-                update.bind(queue).bind(i16::from(paused)).execute().await?;
-                let action = if paused { "pause" } else { "resume" };
-                self.note(&tx, action, &format!("queue {queue}"), None).await
-            })
-            .await
-    }
-
-    /// Pauses a queue and waits until nothing of it runs. It stays paused.
-    ///
-    /// Errors: JOB-013 (not within `limit`), and as [`pause`](Self::pause).
-    pub async fn drain(&self, queue: &str, limit: Duration) -> Result<()> {
-        self.pause(queue).await?;
-        let clock = Clock::system();
-        let begun = clock.now();
-        loop {
-            let running = self.running(queue).await?;
-            if running == 0 {
-                return Ok(());
-            }
-            if clock.now().saturating_duration_since(begun) >= limit {
-                let what = format!("{running} jobs of `{queue}` still run after {limit:?}");
-                return Err(Error::new(Code::JobDrain, what)
-                    .fix("wait longer, or cancel them; the queue stays paused"));
-            }
-            clock.sleep(LOOK_EVERY).await;
+/// Brings an ended job back to life, with all its attempts; tells what that means.
+async fn revive(tx: &Db, id: JobId, options: Options) -> Result<&'static str> {
+    let finished = tx.query("DELETE FROM mainstay_finished WHERE id = $1");
+    finished.bind(id.0).execute().await?;
+    forget_asked(tx, id).await?;
+    let lane = i16::from(options.is_keyed());
+    tx.query(
+        "UPDATE mainstay_job SET state = 0, attempt = 0, crashes = 0, finished_us = NULL, \
+         lane = $2 WHERE id = $1",
+    )
+    .bind(id.0)
+    .bind(lane)
+    .execute()
+    .await?;
+    match options.deadline_us {
+        Some(at_us) if is_past(tx, at_us).await? => {
+            let options = Options { deadline_us: None, ..options };
+            let update = tx.query("UPDATE mainstay_job SET options = $2 WHERE id = $1");
+            update.bind(id.0).bind(options.to_text()).execute().await?;
+            Ok("ready again, without its deadline, which has passed")
         }
+        _ => Ok("ready again"),
     }
+}
 
-    async fn running(&self, queue: &str) -> Result<u64> {
-        let all = leased(&self.db).await?;
-        let mut count = 0;
-        for id in all {
-            let live: i64 = self
-                .db
-                .query(
-                    "SELECT COUNT(*) FROM mainstay_job WHERE id = $1 AND queue = $2 AND state = 0",
-                )
-                .bind(id)
-                .bind(queue)
-                .scalar()
-                .await?;
-            count += u64::from(live > 0);
-        }
-        let handed: i64 = self
-            .db
-            .query("SELECT COUNT(*) FROM mainstay_handed WHERE queue = $1")
-            .bind(queue)
-            .scalar()
-            .await?;
-        Ok(count + handed.unsigned_abs())
-    }
-
-    /// Tells a worker to drain: its process sees it by [`Worker::told_to_drain`](crate::Worker::told_to_drain).
-    ///
-    /// Errors: JOB-011, and those of a statement.
-    pub async fn drain_worker(&self, id: i64) -> Result<()> {
-        short(&self.db)
-            .run(|tx| async move {
-                let update = tx.query("UPDATE mainstay_worker SET draining = 1 WHERE id = $1");
-                if update.bind(id).execute().await?.rows_affected() == 0 {
-                    return Err(Error::new(Code::JobNotFound, format!("there is no worker {id}")));
-                }
-                self.note(&tx, "drain", &format!("worker {id}"), None).await
-            })
-            .await
-            .map_err(named)
-    }
+/// Ends a live job that nobody runs, or whose run comes to nothing.
+async fn end(tx: &Db, id: JobId, target: Target) -> Result<(Acted, Option<String>)> {
+    settle::finish(tx, id.0, &target.queue, 2, None, micros(CANCELLED_KEPT)).await?;
+    let unique = target.options.unique.is_some();
+    let ties = Ties { keys: true, unique, steps: true, progress: true };
+    settle::untie(tx, id.0, ties, false).await?;
+    // Whoever waited for its key may have it.
+    Ok((acted(id, true, "cancelled"), Some(target.queue)))
 }

@@ -10,10 +10,11 @@ use super::{Admin, State, time};
 use crate::job::JobId;
 use crate::options::Options;
 use crate::store::enqueue::named;
+use crate::store::{Sql, ids};
 use crate::worker::Failure;
 
 /// Rows of leases that are read to find what runs.
-const LEASES_MAX: i64 = 10_000;
+pub(super) const LEASES_MAX: i64 = 10_000;
 
 /// Which jobs are listed.
 #[derive(Clone, Debug, Default)]
@@ -266,8 +267,7 @@ impl Admin {
             .bind(LEASES_MAX)
             .all()
             .await?;
-        let has =
-            |ids: &str| serde_json::from_str::<Vec<i64>>(ids).unwrap_or_default().contains(&id.0);
+        let has = |ids: &str| leased_ids(ids).contains(&id.0);
         let Some((worker, _)) = leases.into_iter().find(|(_, ids)| has(ids)) else {
             return Ok(None);
         };
@@ -312,19 +312,40 @@ fn numbers(ids: &[i64]) -> String {
 }
 
 /// What workers have, in order.
-pub(super) async fn leased(db: &Db) -> Result<Vec<i64>> {
+async fn leased(db: &Db) -> Result<Vec<i64>> {
     let leases: Vec<(String,)> = db
         .query("SELECT ids FROM mainstay_lease ORDER BY id LIMIT $1")
         .bind(LEASES_MAX)
         .all()
         .await
         .map_err(named)?;
-    let mut ids: Vec<i64> = leases
-        .into_iter()
-        .flat_map(|(ids,)| serde_json::from_str::<Vec<i64>>(&ids).unwrap_or_default())
-        .collect();
+    let mut ids: Vec<i64> = leases.iter().flat_map(|(ids,)| leased_ids(ids)).collect();
     ids.sort_unstable();
     Ok(ids)
+}
+
+/// The jobs of a lease.
+pub(super) fn leased_ids(ids: &str) -> Vec<i64> {
+    serde_json::from_str(ids).unwrap_or_default()
+}
+
+/// Those of a JSON list of jobs that are live: leases name some that have ended.
+pub(super) async fn live(db: &Db, ids: &str) -> Result<Vec<i64>> {
+    macro_rules! find {
+        ($engine:ident) => {
+            concat!(
+                "SELECT j.id FROM ",
+                ids!($engine, "$1"),
+                " AS g JOIN mainstay_job AS j ON j.id = g.id WHERE j.state = 0"
+            )
+        };
+    }
+    const LIVE: Sql = Sql { sqlite: find!(sqlite), postgres: find!(postgres), mysql: find!(mysql) };
+    if ids == "[]" {
+        return Ok(Vec::new());
+    }
+    let rows: Vec<(i64,)> = db.query(LIVE.on(db.engine())).bind(ids).all().await.map_err(named)?;
+    Ok(rows.into_iter().map(|(id,)| id).collect())
 }
 
 /// A job's options, as far as they can be read.

@@ -15,6 +15,7 @@
 
 mod act;
 mod audit;
+mod drain;
 mod list;
 mod stats;
 

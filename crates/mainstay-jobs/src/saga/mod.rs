@@ -125,3 +125,14 @@ fn stopped(call: &Call) -> Option<Error> {
     let what = format!("job {} is being undone: no more steps are begun", call.job.id);
     Some(Error::new(Code::JobSuspended, what).why(undoing))
 }
+
+/// Whether a job has done steps, in this run or an earlier one. Errors: those of a statement.
+pub(crate) async fn has_steps(call: &Call) -> Result<bool> {
+    if call.options().steps || call.steps.any() {
+        return Ok(true);
+    }
+    let count =
+        "SELECT COUNT(*) FROM (SELECT seq FROM mainstay_step WHERE job = $1 LIMIT 1) AS one";
+    let count: i64 = call.db.query(count).bind(call.job.id).scalar().await?;
+    Ok(count > 0)
+}

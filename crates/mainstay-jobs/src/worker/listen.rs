@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::work::Work;
+#[cfg(feature = "postgres")]
 use crate::wake::{self, Of};
 
 const AGAIN: Duration = Duration::from_secs(1);

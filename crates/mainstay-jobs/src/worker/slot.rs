@@ -79,7 +79,10 @@ async fn run_one(
 fn within(call: &Call, handler: &Handler, now: std::time::SystemTime) -> Result<Duration> {
     let options = call.options();
     let timeout = options.timeout_ms.map_or(handler.timeout, Duration::from_millis);
-    let Some(deadline_us) = options.deadline_us else { return Ok(timeout) };
+    // What was done is undone however late it is.
+    let Some(deadline_us) = options.deadline_us.filter(|_| options.undoing.is_none()) else {
+        return Ok(timeout);
+    };
     let now = now.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     let left = deadline_us.saturating_sub(crate::options::micros(now));
     match u64::try_from(left) {

@@ -120,19 +120,38 @@ fn failed(call: &Call, handler: &Handler, error: &Error) -> End {
 /// Tries to undo what its steps did, beyond those of the job itself.
 const UNDO_TRIES: u32 = 25;
 
+/// Ends of runs that were dropped or broke off: they need not have come by all steps that were done, and
+/// so do not know how to undo them.
+const BROKEN_OFF: [Code; 4] =
+    [Code::JobCancelled, Code::JobTimeout, Code::JobDeadline, Code::JobPanicked];
+
 /// A job that ends without success, once what its steps did is undone.
 pub(crate) async fn undone(call: &Call, handler: &Handler, verdict: Verdict) -> Verdict {
     let Verdict::End(End::Ended { attempt, errors, .. }) = &verdict else { return verdict };
-    if !call.steps.any() {
-        return verdict;
+    match crate::saga::has_steps(call).await {
+        Ok(true) => {}
+        Ok(false) => return verdict,
+        Err(_) => return Verdict::End(later(call, UNKNOWN_AGAIN, *attempt, errors.clone())),
     }
-    let reason = call.options().undoing.clone().unwrap_or_else(|| {
-        let last =
-            errors.as_deref().and_then(|text| serde_json::from_str::<Vec<Failure>>(text).ok());
-        let last = last.and_then(|mut all| all.pop());
-        last.map_or_else(String::new, |failure| format!("{}: {}", failure.code, failure.message))
-    });
-    match crate::saga::compensate(call, &reason, handler.timeout).await {
+    let last = errors.as_deref().and_then(|text| serde_json::from_str::<Vec<Failure>>(text).ok());
+    let last = last.and_then(|mut all| all.pop());
+    let broke_off =
+        last.as_ref().is_some_and(|last| BROKEN_OFF.iter().any(|code| code.as_str() == last.code));
+    let said = last.map_or_else(String::new, |last| format!("{}: {}", last.code, last.message));
+    let undoing = call.options().undoing.clone();
+    if broke_off && undoing.is_none() {
+        // One more run comes by all of them, and does nothing more.
+        let options = Options { undoing: Some(said), steps: true, ..call.options().clone() };
+        return Verdict::End(End::Back { options: Some(Box::new(options)) });
+    }
+    let reason = undoing.unwrap_or(said);
+    let compensated = if broke_off {
+        let what = format!("job {} could not be undone", call.job.id);
+        Err(Error::new(Code::JobCompensation, what).why("the run that undoes it broke off"))
+    } else {
+        crate::saga::compensate(call, &reason, handler.timeout).await
+    };
+    match compensated {
         Ok(false) => verdict,
         Ok(true) => {
             let what = format!("what job {} did was undone", call.job.id);
@@ -145,16 +164,20 @@ pub(crate) async fn undone(call: &Call, handler: &Handler, verdict: Verdict) -> 
         Err(error) if error.code() == Code::JobLost => {
             Verdict::End(later(call, UNKNOWN_AGAIN, *attempt, errors.clone()))
         }
-        Err(error) => {
-            let this = attempt.saturating_add(1);
-            if this >= call.max_attempts.saturating_add(UNDO_TRIES) {
-                return Verdict::End(dead(call, this, &error));
-            }
-            let over = this.saturating_sub(call.max_attempts).max(1);
-            let after = Backoff::polynomial().after(over, &mainstay_core::rng::Rng::system());
-            Verdict::End(later(call, after, this, with(call, this, &error)))
-        }
+        Err(error) => again_undone(call, *attempt, &error),
     }
+}
+
+/// What could not be undone is tried again, with the default backoff; then it is dead, and stays to be
+/// undone.
+fn again_undone(call: &Call, attempt: u32, error: &Error) -> Verdict {
+    let this = attempt.saturating_add(1);
+    if this >= call.max_attempts.saturating_add(UNDO_TRIES) {
+        return Verdict::End(dead(call, this, error));
+    }
+    let over = this.saturating_sub(call.max_attempts).max(1);
+    let after = Backoff::polynomial().after(over, &mainstay_core::rng::Rng::system());
+    Verdict::End(later(call, after, this, with(call, this, error)))
 }
 
 /// Of a job whose name no handler here knows: two versions of a worker may be running.

@@ -12,6 +12,9 @@ on_every_backend!(
     a_dead_job_is_tried_again,
     a_job_that_waits_is_cancelled,
     a_job_that_runs_is_cancelled,
+    a_saga_whose_worker_died_is_undone_when_it_is_cancelled,
+    a_job_that_is_tried_again_is_not_ended_by_an_old_cancel,
+    a_deadline_that_has_passed_does_not_end_what_is_tried_again,
     a_queue_is_paused_drained_and_resumed,
     everything_is_counted,
 );
@@ -83,6 +86,75 @@ async fn a_job_that_runs_is_cancelled(here: Here) {
         until("it runs no more", || async { worker.running() == 0 }).await;
         drain(worker).await.unwrap();
     }
+}
+
+async fn a_saga_whose_worker_died_is_undone_when_it_is_cancelled(here: Here) {
+    let admin = Admin::new(&here.db, "ada@ops");
+    let id = here.db.enqueue(&note("x")).await.unwrap().id();
+    // As a worker leaves it that is killed in the job's first run, after a step: the options say nothing.
+    here.run(&format!(
+        "INSERT INTO mainstay_step (job, name, seq, result, at_us) VALUES ({id}, 'charge', 0, '5', 0)"
+    ))
+    .await;
+    let told = admin.cancel(&[id]).await.unwrap();
+    assert_eq!(told[0].what, "what it did is being undone");
+    assert_eq!(admin.show(id).await.unwrap().info.state, State::Ready);
+    let worker = here
+        .worker()
+        .handle(|_: Note, ctx: Context<Seen>| async move {
+            let seen = ctx.state().clone();
+            ctx.step("charge", || async { Ok(7) })
+                .undo(move |cents: i32, _| {
+                    let seen = seen.clone();
+                    async move {
+                        seen.add(format!("refund {cents}"));
+                        Ok(())
+                    }
+                })
+                .await?;
+            ctx.step("ship", || async {
+                ctx.state().add("ship");
+                Ok(())
+            })
+            .await
+        })
+        .start()
+        .await
+        .unwrap();
+    until("it is cancelled", || async {
+        admin.show(id).await.unwrap().info.state == State::Cancelled
+    })
+    .await;
+    drain(worker).await.unwrap();
+    assert_eq!(here.seen.all(), ["refund 5"]);
+}
+
+async fn a_job_that_is_tried_again_is_not_ended_by_an_old_cancel(here: Here) {
+    let admin = Admin::new(&here.db, "ada@ops");
+    let id = here.db.enqueue(&note("x")).delay(Duration::from_secs(3600)).await.unwrap().id();
+    assert!(admin.cancel(&[id]).await.unwrap()[0].done);
+    // As it stays where a broker had the job: nobody ran it, so nobody was asked.
+    let later = i64::MAX / 2;
+    here.run(&format!("INSERT INTO mainstay_cancel (id, at_us) VALUES ({id}, {later})")).await;
+    assert!(admin.retry(&[id]).await.unwrap()[0].done);
+    assert_eq!(here.count("mainstay_cancel").await, 0);
+    let worker = here.notes().await;
+    until_seen(&here.seen, 1).await;
+    drain(worker).await.unwrap();
+}
+
+async fn a_deadline_that_has_passed_does_not_end_what_is_tried_again(here: Here) {
+    let admin = Admin::new(&here.db, "ada@ops");
+    let past = chrono::DateTime::from_timestamp(1_000_000_000, 0).unwrap();
+    let id = here.db.enqueue(&note("x")).deadline(past).await.unwrap().id();
+    let worker = here.notes().await;
+    until("it is dead", || async { admin.list(&of(State::Dead)).await.unwrap().len() == 1 }).await;
+    let job = admin.show(id).await.unwrap();
+    assert_eq!(job.info.last_error.unwrap().code, "JOB-006");
+    let told = admin.retry(&[id]).await.unwrap();
+    assert_eq!(told[0].what, "ready again, without its deadline, which has passed");
+    until_seen(&here.seen, 1).await;
+    drain(worker).await.unwrap();
 }
 
 async fn a_queue_is_paused_drained_and_resumed(here: Here) {

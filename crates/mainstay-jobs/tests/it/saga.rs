@@ -17,6 +17,7 @@ on_every_backend!(
     a_signal_that_does_not_come_times_out,
     an_undo_that_fails_is_tried_again,
     steps_must_not_change_their_order,
+    a_saga_that_is_cancelled_while_it_runs_is_undone,
 );
 
 #[derive(Clone, Serialize, Deserialize)]
@@ -222,4 +223,38 @@ async fn steps_must_not_change_their_order(here: Here) {
     drain(worker).await.unwrap();
     let errors: String = here.db.query("SELECT errors FROM mainstay_job").scalar().await.unwrap();
     assert!(errors.contains("JOB-016"), "{errors}");
+}
+
+async fn a_saga_that_is_cancelled_while_it_runs_is_undone(here: Here) {
+    let id = here.db.enqueue(&Order { fails: false }).await.unwrap().id();
+    let worker = here
+        .worker()
+        .handle(|_: Order, ctx: Context<Seen>| async move {
+            let seen = ctx.state().clone();
+            if ctx.attempt() > 1 {
+                // Cancelled here, it has not come by its step in this run.
+                ctx.state().add("again");
+                tokio::time::sleep(Duration::from_secs(3)).await;
+            }
+            ctx.step("charge", || async { Ok(()) })
+                .undo(move |(), _| {
+                    let seen = seen.clone();
+                    async move {
+                        seen.add("refund");
+                        Ok(())
+                    }
+                })
+                .await?;
+            Err::<(), _>(Error::user("later"))
+        })
+        .start()
+        .await
+        .unwrap();
+    until_seen(&here.seen, 1).await;
+    let admin = mainstay_jobs::admin::Admin::new(&here.db, "ada@ops");
+    assert!(admin.cancel(&[id]).await.unwrap()[0].done);
+    until("it has ended", || async { here.count("mainstay_finished").await == 1 }).await;
+    drain(worker).await.unwrap();
+    let refunds = here.seen.all().iter().filter(|one| *one == "refund").count();
+    assert_eq!(refunds, 1, "{:?}", here.seen.all());
 }
