@@ -36,6 +36,7 @@ impl Db {
     ///
     /// Errors: DB-017 (another engine), DB-036 (behind a transaction pooler, where LISTEN is another
     /// client's a moment later), those of connecting.
+    #[allow(irrefutable_let_patterns, reason = "refutable only with several engines")]
     pub async fn listen(&self, channels: &[&str]) -> Result<Listener> {
         let Driver::Postgres(driver) = self.shared.driver() else {
             return Err(Error::new(Code::WrongEngine, "only PostgreSQL has LISTEN"));
