@@ -1,8 +1,13 @@
 //! `cargo xtask bench NAME`: ours and the peers, measured in one run and written to
 //! `bench/results/NAME.json`. Run it through xtask: that starts the servers.
 
+mod cache;
 mod db;
+mod doctor;
+mod edge;
 mod jobs;
+mod limit;
+mod load;
 mod migrate;
 mod pool;
 #[path = "../../crates/mainstay-testkit/src/proxy.rs"]
@@ -30,9 +35,40 @@ async fn main() -> ExitCode {
         jobs::victim(&url, &kind.unwrap_or_default()).await;
         return ExitCode::FAILURE;
     }
-    // For work on one part: it is measured and shown, and nothing is written.
+    if name == "edge-victim" {
+        let (url, address) = (arguments.next().unwrap_or_default(), arguments.next());
+        edge::victim(&url, &address.unwrap_or_default()).await;
+        return ExitCode::FAILURE;
+    }
+    if name == "resident" {
+        let (kind, keys) = (arguments.next().unwrap_or_default(), arguments.next());
+        limit::resident_of(&kind, keys.and_then(|keys| keys.parse().ok()).unwrap_or(1));
+        return ExitCode::SUCCESS;
+    }
     let part = arguments.next();
-    let cases = match (name.as_str(), part.as_deref()) {
+    // Long ones are written part by part: an hour is not lost to its last minute.
+    let in_parts: &[&str] = match (name.as_str(), &part) {
+        ("jobs", None) => &jobs::PARTS,
+        ("limit", None) => &limit::PARTS,
+        ("cache", None) => &cache::PARTS,
+        ("edge", None) => &edge::PARTS,
+        ("doctor", None) => &doctor::PARTS,
+        _ => &[],
+    };
+    if in_parts.is_empty() {
+        return measure(&name, part.as_deref(), part.is_none()).await;
+    }
+    for (at, part) in in_parts.iter().enumerate() {
+        if measure(&name, Some(part), at == 0).await == ExitCode::FAILURE {
+            return ExitCode::FAILURE;
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+/// Measures, shows, and writes: in place of what was there, or of the cases of the same names alone.
+async fn measure(name: &str, part: Option<&str>, anew: bool) -> ExitCode {
+    let cases = match (name, part) {
         ("db", None) => db::run().await,
         ("pool", part) if part.is_none_or(|p| pool::PARTS.contains(&p)) => pool::run(part).await,
         ("tx", part) if part.is_none_or(|p| tx::PARTS.contains(&p)) => {
@@ -44,20 +80,38 @@ async fn main() -> ExitCode {
         ("jobs", part) if part.is_none_or(|p| jobs::PARTS.contains(&p)) => {
             Box::pin(jobs::run(part)).await
         }
+        ("limit", part) if part.is_none_or(|p| limit::PARTS.contains(&p)) => {
+            Box::pin(limit::run(part)).await
+        }
+        ("cache", part) if part.is_none_or(|p| cache::PARTS.contains(&p)) => {
+            Box::pin(cache::run(part)).await
+        }
+        ("edge", part) if part.is_none_or(|p| edge::PARTS.contains(&p)) => {
+            Box::pin(edge::run(part)).await
+        }
+        ("load", part) if part.is_none_or(|p| load::PARTS.contains(&p)) => {
+            Box::pin(load::run(part)).await
+        }
+        ("doctor", part) if part.is_none_or(|p| doctor::PARTS.contains(&p)) => {
+            Box::pin(doctor::run(part)).await
+        }
         (name, part) => {
             let part = part.map(|p| format!(" {p}")).unwrap_or_default();
             let (pools, transactions) = (pool::PARTS.join(", "), tx::PARTS.join(", "));
             let (migrations, jobs) = (migrate::PARTS.join(", "), jobs::PARTS.join(", "));
+            let (limits, caches) = (limit::PARTS.join(", "), cache::PARTS.join(", "));
+            let (edges, loads) = (edge::PARTS.join(", "), load::PARTS.join(", "));
+            let doctors = doctor::PARTS.join(", ");
             eprintln!(
                 "there is no benchmark `{name}{part}`; there are: db, pool (parts: {pools}), \
-                 tx (parts: {transactions}), migrate (parts: {migrations}), jobs (parts: {jobs})"
+                 tx (parts: {transactions}), migrate (parts: {migrations}), jobs (parts: {jobs}), \
+                 limit (parts: {limits}), cache (parts: {caches}), edge (parts: {edges}), \
+                 load (parts: {loads}), doctor (parts: {doctors})"
             );
             return ExitCode::FAILURE;
         }
     };
     report::print(&cases);
-    if part.is_none() {
-        report::write(&name, &cases);
-    }
+    report::write(name, &cases, anew);
     ExitCode::SUCCESS
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde::Serialize;
+use serde_json::Value;
 
 /// Which way is better.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -69,11 +70,22 @@ pub(crate) fn print(cases: &[Case]) {
     }
 }
 
-pub(crate) fn write(name: &str, cases: &[Case]) {
+/// Writes them, in place of those of the same names; `anew`, in place of all that were there.
+pub(crate) fn write(name: &str, cases: &[Case], anew: bool) {
     // Of the checkout that it is run in, not the one that it was built in.
     let own = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or(env!("CARGO_MANIFEST_DIR").into());
     let path = Path::new(&own).join("results").join(format!("{name}.json"));
-    let text = serde_json::to_string_pretty(cases).expect("numbers and names");
+    let old = std::fs::read_to_string(&path).ok().filter(|_| !anew);
+    let mut all: Vec<Value> =
+        old.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
+    for case in cases {
+        let new = serde_json::to_value(case).expect("numbers and names");
+        match all.iter_mut().find(|old| old["case"] == new["case"]) {
+            Some(old) => *old = new,
+            None => all.push(new),
+        }
+    }
+    let text = serde_json::to_string_pretty(&all).expect("numbers and names");
     std::fs::create_dir_all(path.parent().expect("it has one")).expect("the results folder");
     std::fs::write(&path, text + "\n").expect("the results are written");
     println!("\nwritten to bench/results/{name}.json");

@@ -13,13 +13,13 @@ local n = 0
 request = function()
   n = n + 1
   if n % 3 == 0 then
-    return wrk.format("GET", "/products?limit=10&after=" .. (n * 7 % 900))
+    return wrk.format("GET", "/api/products?limit=10&after=" .. (n * 7 % 900))
   elseif n % 3 == 1 then
-    return wrk.format("GET", "/orders/" .. (1 + n * 7919 % 100000))
+    return wrk.format("GET", "/api/orders/" .. (1 + n * 7919 % 100000))
   end
   local from = 1 + n * 104729 % 10000
   local body = string.format('{"from":%d,"to":%d,"amount":1}', from, from % 10000 + 1)
-  return wrk.format("POST", "/transfers", { ["content-type"] = "application/json" }, body)
+  return wrk.format("POST", "/api/transfers", { ["content-type"] = "application/json" }, body)
 end
 done = function(summary, latency)
   io.write(string.format("FIGURES %f %f %d\n",

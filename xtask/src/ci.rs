@@ -3,6 +3,12 @@
 use crate::run::{Done, cargo, run};
 use crate::{oracle, packages};
 
+/// What `cargo test` runs. The benchmarks have no tests, and their peers take minutes to build.
+const TESTED: [&str; 4] = ["test", "--workspace", "--exclude", "bench"];
+
+/// Tests at a time: most of them wait, for servers and for time to pass.
+const THREADS: &str = "4";
+
 /// The features of the facade, each of which must build alone.
 const FEATURES: &[&str] = &[
     "sqlite",
@@ -14,12 +20,33 @@ const FEATURES: &[&str] = &[
     "sqlite,jobs",
     "sqlite,rabbitmq",
     "sqlite,nats",
-    "sqlite,redis",
+    "sqlite,jobs,redis",
+    "sqlite,limit,redis",
+    "sqlite,cache,redis",
+    "sqlite,load",
+    "sqlite,doctor",
+    "sqlite,route",
+    "sqlite,http",
+    "sqlite,client",
+    "sqlite,openapi",
 ];
 
 /// The modules of the tests that need a server, or another tool.
-const SERVERS: &[&str] =
-    &["postgres::", "mariadb::", "pgbouncer::", "oracle::", "rabbitmq::", "nats::", "redis::"];
+const SERVERS: &[&str] = &[
+    "postgres::",
+    "mariadb::",
+    "pgbouncer::",
+    "oracle::",
+    "rabbitmq::",
+    "nats::",
+    "redis::",
+    // The doctor's, which are called by what they are about.
+    "advice::advise::",
+    "advice::bad::",
+    "advice::plans::",
+    "exam::safety::",
+    "exam::server::",
+];
 
 /// Every test; under the rig, unless only the embedded ones are asked for.
 pub(crate) fn test(embedded: bool, rest: &[String]) -> Done {
@@ -33,11 +60,13 @@ pub(crate) fn test(embedded: bool, rest: &[String]) -> Done {
             skip.extend(["--skip", server]);
         }
         let to_tests = to_tests.get(1..).unwrap_or_default();
-        return run(&mut cargo(&[&["test", "--workspace"], to_cargo, &skip, to_tests].concat()));
+        return run(&mut cargo(&[&TESTED[..], to_cargo, &skip, to_tests].concat()));
     }
     packages::servers()?;
-    let mut command =
-        cargo(&[&RIG[..], &["exec", env!("CARGO"), "test", "--workspace"], &rest].concat());
+    let mut command = cargo(&[&RIG[..], &["exec", env!("CARGO")], &TESTED, &rest].concat());
+    if std::env::var_os("RUST_TEST_THREADS").is_none() {
+        command.env("RUST_TEST_THREADS", THREADS);
+    }
     run(command.env(oracle::VARIABLE, oracle::liquibase()?))
 }
 
@@ -49,13 +78,18 @@ pub(crate) const RIG: [&str; 7] =
 pub(crate) fn bench(name: &str, part: Option<&str>) -> Done {
     packages::servers()?;
     packages::load()?;
-    if name != "jobs" {
+    // They are of the library alone, and want brokers or Redis.
+    let on_brokers = ["cache", "jobs", "limit"].contains(&name);
+    if !on_brokers && !["doctor", "edge", "load"].contains(&name) {
         run(&mut cargo(&["build", "--release", "--package", "shop", "--package", "mainstay-cli"]))?;
+    }
+    if name == "doctor" {
+        run(&mut cargo(&["build", "--release", "--package", "bench", "--bin", "allocations"]))?;
     }
     let run_it = [env!("CARGO"), "run", "--quiet", "--release", "--package", "bench", "--", name];
     let bench: Vec<&str> = run_it.into_iter().chain(part).collect();
     let exec: &[&str] =
-        if name == "jobs" { &["exec", "--durable", "--brokers"] } else { &["exec", "--durable"] };
+        if on_brokers { &["exec", "--durable", "--brokers"] } else { &["exec", "--durable"] };
     let mut command = cargo(&[&RIG[..], exec, &bench].concat());
     if name == "jobs" {
         command.env("MAINSTAY_BENCH_PEERS", oracle::peers()?);
@@ -65,6 +99,15 @@ pub(crate) fn bench(name: &str, part: Option<&str>) -> Done {
         command.env(oracle::VARIABLE, oracle::liquibase()?);
     }
     run(&mut command)
+}
+
+/// The tests that are left out otherwise, of one crate, with optimisation.
+pub(crate) fn soak(name: &str) -> Done {
+    if name != "limit" {
+        return Err(format!("there is no soak `{name}`; there is: limit"));
+    }
+    let test = ["test", "--release", "--package", "mainstay-limit", "--test", "it"];
+    run(&mut cargo(&[&test[..], &["oracle::", "--", "--ignored", "--nocapture"]].concat()))
 }
 
 /// Format, lints, docs, features, tests.

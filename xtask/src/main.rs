@@ -1,6 +1,7 @@
 //! `cargo xtask`: the project's commands, so that nobody has to remember them.
 
 mod ci;
+mod contract;
 mod oracle;
 mod packages;
 mod run;
@@ -27,11 +28,18 @@ enum Call {
     },
     /// Measures ours and the peers in one run, and writes bench/results/NAME.json
     Bench {
-        /// Which: db, pool, tx, migrate
+        /// Which: db, pool, tx, migrate, jobs, limit, cache, edge, load
         name: String,
-        /// One part of it alone, shown and not written
+        /// One part of it alone: the other figures stay as they are
         part: Option<String>,
     },
+    /// Runs what takes minutes and needs no other machine: limit, 10^8 decisions beside their oracles
+    Soak {
+        /// Which: limit
+        name: String,
+    },
+    /// Asks the shop all that its OpenAPI documents allow, and more; installs schemathesis with pip
+    Contract,
     /// Keeps the test servers up for work by hand
     Services {
         #[command(subcommand)]
@@ -55,6 +63,8 @@ fn main() -> ExitCode {
     let done = match Call::parse() {
         Call::Test { embedded, rest } => ci::test(embedded, &rest),
         Call::Bench { name, part } => ci::bench(&name, part.as_deref()),
+        Call::Soak { name } => ci::soak(&name),
+        Call::Contract => contract::contract(),
         Call::Services { action: Action::Up } => services::up(),
         Call::Services { action: Action::Status } => services::status(),
         Call::Services { action: Action::Down } => services::down(),

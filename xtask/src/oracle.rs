@@ -8,8 +8,8 @@ use crate::run::{Done, root, run};
 
 /// The package that carries Liquibase's jar and the drivers with it.
 const LIQUIBASE: &str = "liquibase@4.28.1";
-/// The queue on Redis that ours is measured beside.
-const BULLMQ: &str = "bullmq@5";
+/// The queue on Redis that ours is measured beside; it pins its driver, ioredis 5.11.1.
+const BULLMQ: &str = "bullmq@5.81.5";
 /// Debian's; Liquibase's package lacks what its drivers log through.
 const SLF4J: [&str; 2] = ["/usr/share/java/slf4j-api.jar", "/usr/share/java/slf4j-nop.jar"];
 
@@ -38,7 +38,8 @@ pub(crate) fn liquibase() -> Done<String> {
 /// The folder that has BullMQ among its modules.
 pub(crate) fn bullmq() -> Done<String> {
     packages::node()?;
-    let folder = folder().join("bullmq");
+    // Of this version: another one may be there from before.
+    let folder = folder().join(BULLMQ);
     if !folder.join("node_modules/bullmq/package.json").is_file() {
         npm(&folder, BULLMQ)?;
     }

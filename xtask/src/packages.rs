@@ -13,6 +13,11 @@ struct Package {
 
 const SERVERS: &[Package] = &[
     Package { name: "postgresql", program: "initdb" },
+    // Hypothetical indexes, by which advice is verified.
+    Package {
+        name: "postgresql-15-hypopg",
+        program: "/usr/share/postgresql/15/extension/hypopg.control",
+    },
     Package { name: "mariadb-server", program: "mariadbd" },
     Package { name: "pgbouncer", program: "pgbouncer" },
     Package { name: "rabbitmq-server", program: "/usr/lib/rabbitmq/bin/rabbitmq-server" },

@@ -1,5 +1,4 @@
-//! graphile_worker, with the settings of its own benchmark: 500 at a time, a local queue of 5,000,
-//! completions in batches of 5 ms.
+//! graphile_worker in two ways, completions in batches of 5 ms in both.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,9 +8,22 @@ use graphile_worker::{
     WorkerContext, WorkerOptions, WorkerUtils,
 };
 use serde::{Deserialize, Serialize};
-use sqlx9::postgres::PgPoolOptions;
+use sqlx9::postgres::{PgPool, PgPoolOptions};
 
-use crate::Counter;
+use crate::{Counter, POLL};
+
+/// What it is run with.
+pub struct Settings {
+    concurrency: usize,
+    queues: usize,
+    /// Of each queue.
+    size: usize,
+}
+
+/// Those of its own benchmark.
+pub const ITS_BENCHMARK: Settings = Settings { concurrency: 500, queues: 1, size: 5_000 };
+/// Two batches fetched beside each other.
+pub const TWO_QUEUES: Settings = Settings { concurrency: 96, queues: 2, size: 2_000 };
 
 #[derive(Serialize, Deserialize)]
 struct Noop {
@@ -48,16 +60,23 @@ impl TaskHandler for Tell {
     }
 }
 
-async fn database(url: &str) -> (Database, WorkerUtils) {
-    let pool = PgPoolOptions::new().max_connections(20).connect(url).await.expect("a pool");
-    let database = Database::from(pool);
+async fn database(url: &str) -> (PgPool, Database, WorkerUtils) {
+    // As many as in its own benchmark.
+    let pool = PgPoolOptions::new().max_connections(100).connect(url).await.expect("a pool");
+    let database = Database::from(pool.clone());
     let utils = WorkerUtils::new(database.clone(), "graphile_worker");
     utils.migrate().await.expect("its tables");
-    (database, utils)
+    (pool, database, utils)
 }
 
-pub async fn drain(url: &str, count: usize) -> f64 {
-    let (database, utils) = database(url).await;
+/// What is done is deleted.
+async fn left(pool: &PgPool) -> i64 {
+    let count = sqlx9::query_scalar("SELECT COUNT(*) FROM graphile_worker._private_jobs");
+    count.fetch_one(pool).await.expect("a count")
+}
+
+pub async fn drain(url: &str, count: usize, settings: Settings) -> f64 {
+    let (pool, database, utils) = database(url).await;
     let all: Vec<usize> = (0..count).collect();
     for chunk in all.chunks(10_000) {
         let jobs: Vec<RawJobSpec> = chunk
@@ -71,13 +90,14 @@ pub async fn drain(url: &str, count: usize) -> f64 {
         utils.add_raw_jobs(&jobs).await.expect("jobs");
     }
     let counter = Counter::default();
+    let local = LocalQueueConfig::default().with_size(settings.size);
     let worker = WorkerOptions::default()
         .database(database)
         .schema("graphile_worker")
-        .concurrency(500)
-        .poll_interval(Duration::from_millis(5))
+        .concurrency(settings.concurrency)
+        .poll_interval(POLL)
         .complete_job_batch_delay(Duration::from_millis(5))
-        .local_queue(LocalQueueConfig::default().with_size(5000))
+        .local_queue(local.with_queue_count(settings.queues))
         .add_extension(counter.clone())
         .define_job::<Noop>()
         .init()
@@ -87,13 +107,13 @@ pub async fn drain(url: &str, count: usize) -> f64 {
     let begun = Instant::now();
     let runs = Arc::clone(&worker);
     tokio::spawn(async move { runs.run().await });
-    let rate = counter.rate(begun, count).await;
+    let rate = counter.rate(begun, count, async || left(&pool).await).await;
     worker.request_shutdown();
     rate
 }
 
 pub async fn latency(url: &str, count: usize) -> Vec<f64> {
-    let (database, utils) = database(url).await;
+    let (_, database, utils) = database(url).await;
     let (started, mut seen) = tokio::sync::mpsc::channel(1);
     let worker = WorkerOptions::default()
         .database(database)

@@ -5,6 +5,8 @@ use std::process::Stdio;
 use serde_json::Value;
 use tokio::process::Command;
 
+use crate::report::{Case, median};
+
 /// What one case of a peer gave. None where it failed, which is told.
 pub(crate) async fn run(case: &str, url: &str, count: usize) -> Option<Value> {
     let program = variable("MAINSTAY_BENCH_PEERS")?;
@@ -15,6 +17,14 @@ pub(crate) async fn run(case: &str, url: &str, count: usize) -> Option<Value> {
 
 pub(crate) async fn rate(case: &str, url: &str, count: usize) -> Option<f64> {
     run(case, url, count).await?.get("rate")?.as_f64()
+}
+
+/// `case` beside each peer at its best: of the ways in which one was run, the highest median.
+pub(crate) fn best<'a>(case: Case, ways: impl IntoIterator<Item = (&'a str, Vec<f64>)>) -> Case {
+    ways.into_iter().filter(|(_, all)| !all.is_empty()).fold(case, |case, (name, all)| {
+        let other = case.peers.get(name).copied().unwrap_or_default();
+        case.peer(name, median(all).max(other))
+    })
 }
 
 /// BullMQ on Redis: jobs a second.

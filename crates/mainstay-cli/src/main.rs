@@ -18,7 +18,7 @@ async fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{}", error.report());
-            ExitCode::FAILURE
+            ExitCode::from(error.detail().map_or(1, |mainstay_cli::Exit(status)| *status))
         }
     }
 }

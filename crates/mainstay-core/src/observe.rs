@@ -2,21 +2,30 @@
 //! each, as a reference to what is already there.
 //!
 //! Delivery allocates nothing and takes no lock. Nothing is stored, sampled or exported here, and
-//! bound values never appear.
+//! bound values never appear: where a subscriber asks for them, their hashes do.
+
+mod values;
 
 use std::hash::{BuildHasher, Hasher};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 
 use crate::error::{Error, Place};
 use crate::scope::Scope;
 
+pub use values::{BINDS_MAX, KeyColumns, RETURNED_MAX, ValueHash, Values};
+
 /// Receives events, on the task that caused them: it must be quick, must not block and must not
 /// panic. Every method does nothing unless it is implemented.
 pub trait Subscriber: Send + Sync + 'static {
+    /// Whether statements are to come with hashes of their [values](Statement::values). Asked once,
+    /// when it subscribes. While anybody wants them, each statement pays for them.
+    fn wants_values(&self) -> bool {
+        false
+    }
     /// A statement ended: in a result, an error, or by being dropped.
     fn statement(&self, _event: &Statement<'_>) {}
     /// A connection came back to its pool, or could not be had.
@@ -92,7 +101,7 @@ pub struct Statement<'a> {
     pub transaction: Option<u64>,
     /// The connection it ran on; `None` if none could be had.
     pub connection: Option<u64>,
-    /// From the call until it had its connection.
+    /// From the call until it had its connection; zero where that was there at once.
     pub wait: Duration,
     /// From having the connection to the end of the result.
     pub duration: Duration,
@@ -102,6 +111,10 @@ pub struct Statement<'a> {
     pub affected: u64,
     /// How it ended.
     pub outcome: Outcome<'a>,
+    /// When.
+    pub ended: Instant,
+    /// Hashes of what was bound and of keys that were returned, where a subscriber wants them.
+    pub values: Option<&'a Values>,
 }
 
 /// One checkout of a connection, told when it is back.
@@ -373,7 +386,40 @@ pub struct Observer(Arc<Inner>);
 #[derive(Default)]
 struct Inner {
     active: AtomicBool,
+    values: AtomicBool,
     subscribers: ArcSwap<Vec<Arc<dyn Subscriber>>>,
+    /// Held while the three above are changed, so that they agree.
+    changing: Mutex<()>,
+}
+
+impl Inner {
+    fn change(&self, change: impl FnOnce(&mut Vec<Arc<dyn Subscriber>>)) {
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = Vec::clone(&self.subscribers.load());
+        change(&mut all);
+        self.subscribers.store(Arc::new(all.clone()));
+        self.values.store(all.iter().any(|s| s.wants_values()), Ordering::Relaxed);
+        self.active.store(!all.is_empty(), Ordering::Relaxed);
+    }
+}
+
+/// Tells its subscriber until it is dropped: see [`Observer::subscribe_while`].
+#[must_use = "it is unsubscribed when this is dropped"]
+pub struct Subscription {
+    observer: Observer,
+    subscriber: Arc<dyn Subscriber>,
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        self.observer.0.change(|all| all.retain(|s| !Arc::ptr_eq(s, &self.subscriber)));
+    }
+}
+
+impl std::fmt::Debug for Subscription {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Subscription").finish_non_exhaustive()
+    }
 }
 
 impl Observer {
@@ -385,12 +431,20 @@ impl Observer {
     /// From now on `subscriber` is told of every event. May be called at any time.
     pub fn subscribe(&self, subscriber: impl Subscriber) {
         let subscriber: Arc<dyn Subscriber> = Arc::new(subscriber);
-        self.0.subscribers.rcu(|all| {
-            let mut all = Vec::clone(all);
-            all.push(Arc::clone(&subscriber));
-            all
-        });
-        self.0.active.store(true, Ordering::Relaxed);
+        self.0.change(|all| all.push(Arc::clone(&subscriber)));
+    }
+
+    /// As [`subscribe`](Self::subscribe), until what is returned is dropped.
+    pub fn subscribe_while(&self, subscriber: impl Subscriber) -> Subscription {
+        let subscriber: Arc<dyn Subscriber> = Arc::new(subscriber);
+        self.0.change(|all| all.push(Arc::clone(&subscriber)));
+        Subscription { observer: self.clone(), subscriber }
+    }
+
+    /// Whether anybody wants hashes of values.
+    #[inline]
+    pub fn wants_values(&self) -> bool {
+        self.0.values.load(Ordering::Relaxed)
     }
 
     /// Whether anybody listens. Ask before gathering what an event needs.

@@ -5,8 +5,8 @@
 //! [`Scope::current`] and [`Scope::run`].
 
 use std::borrow::Cow;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 tokio::task_local! {
@@ -58,7 +58,15 @@ struct Inner {
     name: Cow<'static, str>,
     deadline: Option<Instant>,
     priority: Priority,
+    /// Shared by its clones, whatever else they were given.
+    marks: Arc<Mutex<Marks>>,
 }
+
+/// Of what, and the mark.
+type Marks = Vec<(u64, Arc<str>)>;
+
+/// Marks of one scope; a service has fewer clusters.
+const MARKS_MAX: usize = 64;
 
 impl Scope {
     /// A new scope: `name` is the route or the job's name, never anything that differs per call.
@@ -70,32 +78,46 @@ impl Scope {
             name: name.into(),
             deadline: None,
             priority: Priority::default(),
+            marks: Arc::default(),
         }))
     }
 
     /// The same scope with a time by which its work must be done.
     pub fn with_deadline(self, deadline: Instant) -> Self {
-        Self(Arc::new(Inner { deadline: Some(deadline), ..self.copied() }))
+        self.changed(|inner| inner.deadline = Some(deadline))
     }
 
     /// The same scope with no time by which its work must be done.
     pub fn without_deadline(self) -> Self {
-        Self(Arc::new(Inner { deadline: None, ..self.copied() }))
+        self.changed(|inner| inner.deadline = None)
     }
 
     /// The same scope with another priority than [`Priority::Normal`].
     pub fn with_priority(self, priority: Priority) -> Self {
-        Self(Arc::new(Inner { priority, ..self.copied() }))
+        self.changed(|inner| inner.priority = priority)
     }
 
-    fn copied(&self) -> Inner {
-        let Inner { id, kind, ref name, deadline, priority } = *self.0;
-        Inner { id, kind, name: name.clone(), deadline, priority }
+    /// In place where nobody else has it, which is so while it is made.
+    fn changed(mut self, change: impl FnOnce(&mut Inner)) -> Self {
+        if let Some(own) = Arc::get_mut(&mut self.0) {
+            change(own);
+            return self;
+        }
+        let Inner { id, kind, ref name, deadline, priority, ref marks } = *self.0;
+        let (name, marks) = (name.clone(), Arc::clone(marks));
+        let mut copy = Inner { id, kind, name, deadline, priority, marks };
+        change(&mut copy);
+        Self(Arc::new(copy))
     }
 
     /// Runs `work` inside this scope.
     pub async fn run<F: Future>(self, work: F) -> F::Output {
         CURRENT.scope(self, work).await
+    }
+
+    /// Runs `work`, which does not wait, inside this scope: one poll of a future, or its drop.
+    pub fn enter<T>(&self, work: impl FnOnce() -> T) -> T {
+        CURRENT.sync_scope(self.clone(), work)
     }
 
     /// The scope of the running task, if it has one.
@@ -123,8 +145,53 @@ impl Scope {
         self.0.deadline
     }
 
+    /// Notes how far `of` had come when this scope last changed it: what it reads later must be no older. Clones of the
+    /// scope share it. Of at most 64 of them; further ones are not kept.
+    ///
+    /// `mainstay-route` notes clusters' positions; a layer or a worker carries them on.
+    pub fn mark(&self, of: u64, mark: Arc<str>) {
+        let mut marks = self.0.marks.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = marks.iter_mut().find(|(known, _)| *known == of) {
+            known.1 = mark;
+        } else if marks.len() < MARKS_MAX {
+            marks.push((of, mark));
+        }
+    }
+
+    /// What was [noted](Self::mark) last of `of`.
+    pub fn marked(&self, of: u64) -> Option<Arc<str>> {
+        let marks = self.0.marks.lock().unwrap_or_else(PoisonError::into_inner);
+        marks.iter().find(|(known, _)| *known == of).map(|(_, mark)| Arc::clone(mark))
+    }
+
     /// Who is refused first.
     pub fn priority(&self) -> Priority {
         self.0.priority
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+
+    #[test]
+    fn work_that_does_not_wait_is_inside_while_it_runs() {
+        let name = || Scope::current().map(|scope| scope.name().to_owned());
+        let (outer, inner) = (Scope::new(Kind::Request, "outer"), Scope::new(Kind::Job, "inner"));
+        outer.enter(|| {
+            assert_eq!(inner.enter(name).as_deref(), Some("inner"));
+            assert_eq!(name().as_deref(), Some("outer"));
+        });
+        assert_eq!(name(), None);
+    }
+
+    #[test]
+    fn a_change_of_a_clone_leaves_the_others_as_they_are() {
+        let scope = Scope::new(Kind::Request, "GET /").with_priority(Priority::High);
+        let limited = scope.clone().with_deadline(Clock::system().now());
+        assert!(limited.deadline().is_some() && scope.deadline().is_none());
+        assert_eq!((limited.id(), limited.priority()), (scope.id(), Priority::High));
+        assert_eq!(limited.without_deadline().deadline(), None);
     }
 }

@@ -18,7 +18,7 @@ use crate::engine::Engine;
 use crate::local::{self, Local};
 use crate::lock::LocalNames;
 use crate::text::Texts;
-use crate::url::{self, Target};
+use crate::url::{self, Target, Url};
 
 /// PostgreSQL takes no more.
 const STATEMENT_TIMEOUT_MAX: Duration = Duration::from_hours(24 * 24);
@@ -34,7 +34,7 @@ const STATEMENT_TIMEOUT_MAX: Duration = Duration::from_hours(24 * 24);
 /// ```
 #[derive(Clone, Debug)]
 pub struct Connect {
-    url: String,
+    url: Url,
     options: Options,
     statement_timeout: Option<Duration>,
     name: Arc<str>,
@@ -46,7 +46,7 @@ pub struct Connect {
 impl Connect {
     pub(crate) fn new(url: &str) -> Self {
         Self {
-            url: url.to_owned(),
+            url: Url(url.into()),
             options: Options::default(),
             statement_timeout: None,
             name: "main".into(),
@@ -104,6 +104,14 @@ impl Connect {
         self
     }
 
+    /// The engine that the URL names, without connecting. Errors: CFG-004, DB-016.
+    pub fn engine(&self) -> Result<Engine> {
+        Ok(match url::target(&self.url.0)? {
+            Target::Server(engine) => engine,
+            Target::Local(_) => Engine::Postgres,
+        })
+    }
+
     /// Opens the first connection, so that what is wrong is told here and now.
     ///
     /// Errors: CFG-003 (pool), CFG-004 (URL), DB-016 (engine not compiled in), DB-020 to DB-027
@@ -115,7 +123,7 @@ impl Connect {
             let what = "database.statement_timeout must be at least 1 ms and at most 24 days";
             return Err(Error::new(Code::ConfigValue, what));
         }
-        let (engine, driver, local) = match url::target(&self.url)? {
+        let (engine, driver, local) = match url::target(&self.url.0)? {
             Target::Server(engine) => (engine, self.driver(engine)?, Local::none()),
             Target::Local(folder) => {
                 let (driver, server) =
@@ -130,6 +138,7 @@ impl Connect {
             texts: Texts::default(),
             schema_epoch: AtomicU64::new(0),
             name: self.name,
+            url: self.url,
             options: self.options,
             statement_timeout: self.statement_timeout,
             clock: self.clock,
@@ -146,18 +155,18 @@ impl Connect {
     fn driver(&self, engine: Engine) -> Result<Driver> {
         match engine {
             #[cfg(feature = "sqlite")]
-            Engine::Sqlite => crate::driver::sqlite::Driver::from_url(&self.url)
+            Engine::Sqlite => crate::driver::sqlite::Driver::from_url(&self.url.0)
                 .map(|d| Driver::Sqlite(Box::new(d))),
             #[cfg(feature = "postgres")]
             Engine::Postgres => {
                 let (limit, clock) = (self.statement_timeout, self.clock.clone());
-                crate::driver::postgres::Driver::from_url(&self.url, limit, clock)
+                crate::driver::postgres::Driver::from_url(&self.url.0, limit, clock)
                     .map(|d| Driver::Postgres(Box::new(d)))
             }
             #[cfg(feature = "mysql")]
             Engine::MySql => {
                 let (limit, clock) = (self.statement_timeout, self.clock.clone());
-                crate::driver::mysql::Driver::from_url(&self.url, limit, clock)
+                crate::driver::mysql::Driver::from_url(&self.url.0, limit, clock)
                     .map(|d| Driver::MySql(Box::new(d)))
             }
             #[allow(unreachable_patterns, reason = "reached where an engine is left out")]

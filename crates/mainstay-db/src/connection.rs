@@ -15,11 +15,12 @@ use sqlx::{AssertSqlSafe, Executor, SqlSafeStr, SqlStr};
 
 use crate::engine::Engine;
 use crate::error::{ends_transaction, from_driver, is_lock_timeout, leaves_connection_usable};
+use crate::route;
 use crate::row::Row;
 use crate::steps::{Step, Steps};
 use crate::text::Text;
 use crate::trail::Trail;
-use crate::transaction::Access;
+use crate::transaction::{Access, PreparedId};
 use crate::value::Arguments;
 
 /// What our savepoints' names begin with.
@@ -47,6 +48,16 @@ pub(crate) enum Raw {
     MySql(sqlx::MySqlConnection, crate::driver::mysql::Session),
 }
 
+/// How a transaction ends well.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Commit {
+    Plain,
+    /// And says where the server is then.
+    Position,
+    /// Prepared, and committed by who coordinates it.
+    Prepare(PreparedId),
+}
+
 /// Where a connection stands with its server.
 #[derive(Debug)]
 pub(crate) struct State {
@@ -64,6 +75,8 @@ pub(crate) struct State {
     pub(crate) spent: bool,
     /// Its session has advisory locks that must be let go of.
     pub(crate) locks: bool,
+    /// Its commits do not wait for the disk (SQLite): so until the open transaction has ended.
+    pub(crate) asynchronous: bool,
     /// The savepoint that the open transaction is to be rolled back to before it goes on.
     pub(crate) undo: Option<u32>,
     pub(crate) broken: bool,
@@ -124,7 +137,9 @@ impl Connection {
             (_, Activity::Waiting | Activity::Rows) => Condition::Dirty,
             // What was set on the session is the next one's surprise.
             (_, Activity::Idle) if self.state.spent => Condition::Spent,
-            (_, Activity::Idle) if self.state.in_transaction || self.state.locks => {
+            (_, Activity::Idle)
+                if self.state.in_transaction || self.state.locks || self.state.asynchronous =>
+            {
                 Condition::Dirty
             }
             (_, Activity::Idle) => Condition::Clean,
@@ -217,6 +232,12 @@ impl Connection {
 
     /// Opens a transaction: see [`Access::begin`].
     pub(crate) async fn begin(&mut self, access: Access, limit: Option<Duration>) -> Result<()> {
+        if access.asynchronous && self.engine() == Engine::Sqlite {
+            // Not to be changed inside a transaction.
+            self.state.asynchronous = true;
+            let set = self.command("PRAGMA synchronous = NORMAL").await;
+            set.map_err(|e| from_driver(e, Some("BEGIN")))?;
+        }
         let sql = access.begin(self.engine(), limit);
         self.open_transaction(true);
         self.state.failed_in_transaction = false;
@@ -290,9 +311,54 @@ impl Connection {
     }
 
     /// Where this fails, the transaction may still be open (SQLite): a rollback settles it.
-    pub(crate) async fn commit(&mut self) -> Result<(), sqlx::Error> {
-        self.command("COMMIT").await?;
+    /// Commits, as is said. Once COMMIT itself was answered, what fails after it fails nothing: the position is unknown
+    /// then.
+    pub(crate) async fn commit(&mut self, how: Commit) -> Result<Option<String>, sqlx::Error> {
+        let engine = self.engine();
+        match how {
+            Commit::Position if engine != Engine::Sqlite => self.commit_and_tell().await,
+            Commit::Prepare(id) => {
+                self.run(AssertSqlSafe(id.prepares(engine))).await?;
+                self.open_transaction(false);
+                // MariaDB's stays with the session until that ends.
+                self.state.spent |= engine == Engine::MySql;
+                Ok(None)
+            }
+            _ => {
+                self.command("COMMIT").await?;
+                self.open_transaction(false);
+                Ok(None)
+            }
+        }
+    }
+
+    async fn commit_and_tell(&mut self) -> Result<Option<String>, sqlx::Error> {
+        let busy = Busy::new(self.activity.as_ref());
+        let (mut committed, mut told) = (false, None);
+        {
+            let sql = route::commit(self.engine()).into_sql_str();
+            let mut reading = self.send(sql, None, false);
+            loop {
+                match reading.next().await {
+                    Ok(Some(Step::Done { .. })) => committed = true,
+                    Ok(Some(Step::Row(row))) => told = row.at::<Option<String>>(0).unwrap_or(None),
+                    Err(error) if !committed => return Err(error),
+                    Ok(None) | Err(_) => break,
+                }
+            }
+        }
+        drop(busy);
         self.open_transaction(false);
+        Ok(told)
+    }
+
+    /// Has the next commits wait for the disk again. Outside a transaction.
+    pub(crate) async fn synchronize(&mut self) -> Result<()> {
+        if self.state.asynchronous {
+            let done = self.command("PRAGMA synchronous = FULL").await;
+            done.map_err(|e| from_driver(e, None))?;
+            self.state.asynchronous = false;
+        }
         Ok(())
     }
 
@@ -418,6 +484,7 @@ impl State {
             checked: false,
             spent: false,
             locks: false,
+            asynchronous: false,
             undo: None,
             broken: false,
         }

@@ -1,6 +1,7 @@
 //! The handle.
 
 use std::fmt;
+use std::pin::pin;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -9,7 +10,7 @@ use mainstay_core::clock::Clock;
 use mainstay_core::observe::Observer;
 use mainstay_core::once::Pairs;
 use mainstay_core::rng::Rng;
-use mainstay_core::{Place, Result};
+use mainstay_core::{Code, Error, Place, Result};
 use mainstay_pool::{Options, Pool, Status};
 use tokio::runtime::Handle;
 
@@ -20,9 +21,11 @@ use crate::error::from_driver;
 use crate::local::Local;
 use crate::lock::LocalNames;
 use crate::record::Record;
+use crate::route::{Route, Work};
 use crate::statement::Sql;
 use crate::text::Texts;
 use crate::transaction::Open;
+use crate::url::Url;
 
 /// A handle to a database: its pool or, inside [`transaction`](Db::transaction), the open
 /// transaction. Cheap to clone; `Send` and `Sync`; clones share the pool.
@@ -33,6 +36,8 @@ use crate::transaction::Open;
 pub struct Db {
     pub(crate) shared: Arc<Shared>,
     pub(crate) transaction: Option<Arc<Open>>,
+    /// Who says which server the work goes to.
+    pub(crate) route: Option<Arc<dyn Route>>,
 }
 
 pub(crate) struct Shared {
@@ -42,6 +47,7 @@ pub(crate) struct Shared {
     /// Counts the changes of the schema made through this handle.
     pub(crate) schema_epoch: AtomicU64,
     pub(crate) name: Arc<str>,
+    pub(crate) url: Url,
     pub(crate) options: Options,
     pub(crate) statement_timeout: Option<Duration>,
     pub(crate) clock: Clock,
@@ -86,7 +92,7 @@ impl Shared {
 
 impl Db {
     pub(crate) fn new(shared: Shared) -> Self {
-        Self { shared: Arc::new(shared), transaction: None }
+        Self { shared: Arc::new(shared), transaction: None, route: None }
     }
 
     /// Connects with the defaults. Errors: as [`Connect::connect`].
@@ -122,6 +128,35 @@ impl Db {
     /// Where to subscribe to what happens on it.
     pub fn observer(&self) -> &Observer {
         &self.shared.observer
+    }
+
+    /// Begins another handle of the same database, with a pool of its own: what runs there takes no
+    /// connection from anybody here (a bulkhead, as for reports). It has this one's settings until it is
+    /// given others, and an [`Observer`] of its own. The two are closed each by itself.
+    ///
+    /// Errors: DB-016 for a database in memory, which lives in its one connection.
+    ///
+    /// ```
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let url = format!("sqlite:{}/shop.db", folder.path().display());
+    /// let db = mainstay_db::Db::connect(&url).await?;
+    /// let two = mainstay_pool::Options { max_size: 2, ..Default::default() };
+    /// let reports = db.apart()?.name("reports").pool(two).connect().await?;
+    /// # Ok::<(), mainstay_db::Error>(()) }).unwrap();
+    /// ```
+    pub fn apart(&self) -> Result<Connect> {
+        if self.shared.driver().is_in_memory() {
+            let what = "a database in memory has one connection and no second pool";
+            return Err(Error::new(Code::Unsupported, what).fix("use a file: sqlite:PATH"));
+        }
+        let shared = &self.shared;
+        Ok(Connect::new(&shared.url.0)
+            .pool(shared.options.clone())
+            .statement_timeout(shared.statement_timeout)
+            .name(Arc::clone(&shared.name))
+            .clock(shared.clock.clone())
+            .rng(shared.rng.clone()))
     }
 
     /// Whether this is the handle of a transaction.
@@ -165,26 +200,31 @@ impl Db {
     pub fn script(&self, sql: &'static str) -> impl Future<Output = Result<()>> + Send + '_ {
         let place = Place::here();
         async move {
-            let shown = Sql::Static(sql);
-            let (_, text) = self.shared.texts.of_driver(sql, self.engine());
-            if self.in_transaction() {
-                text.check_control(self.engine(), true).map_err(|e| e.at(place))?;
-            }
-            let mut record =
-                Record::begin(&self.shared, &shown, &text, place, self.transaction_id());
-            let outcome = async {
-                let mut hold = self.hold(false, false, place).await?;
-                record.started(hold.id());
-                let _ran = hold.begins(self, &text, &shown, place)?;
-                let work = async { hold.run(sql).await.map_err(|e| from_driver(e, Some(sql))) };
-                let outcome = self.in_time(self.deadline(), work).await;
-                hold.explain(self, outcome).await
-            }
-            .await;
-            record.check(outcome, place)?;
-            record.done();
+            let there = self.chosen(Work::Write, place).await?;
+            there.as_ref().unwrap_or(self).script_here(sql, place).await?;
+            self.ran(Work::Write);
             Ok(())
         }
+    }
+
+    async fn script_here(&self, sql: &'static str, place: Place) -> Result<()> {
+        let shown = Sql::Static(sql);
+        let (_, text) = self.shared.texts.of_driver(sql, self.engine());
+        if self.in_transaction() {
+            text.check_control(self.engine(), true).map_err(|e| e.at(place))?;
+        }
+        let mut record = Record::begin(&self.shared, &shown, &text, place, self.transaction_id());
+        let outcome = async {
+            let mut hold = record.held(pin!(self.hold(false, false, place))).await?;
+            let _ran = hold.begins(self, &text, &shown, place)?;
+            let work = async { hold.run(sql).await.map_err(|e| from_driver(e, Some(sql))) };
+            let outcome = self.in_time(self.deadline(), work).await;
+            hold.explain(self, outcome).await
+        }
+        .await;
+        record.check(outcome, place)?;
+        record.done();
+        Ok(())
     }
 
     /// Refuses further work, waits up to `limit` for what is out, and closes all connections; a

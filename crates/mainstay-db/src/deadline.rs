@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use mainstay_core::scope::Scope;
 use mainstay_core::{Code, Error, Result};
 
-use crate::connection::Connection;
+use crate::connection::{Commit, Connection};
 use crate::db::Db;
 use crate::error::from_driver;
 
@@ -63,22 +63,25 @@ impl Db {
         &self,
         connection: &mut Connection,
         until: Option<Instant>,
-    ) -> Result<Result<(), sqlx::Error>> {
+        how: Commit,
+    ) -> Result<Result<Option<String>, sqlx::Error>> {
         let shared = &self.shared;
         let grace = shared.clock.now() + shared.options.recover_timeout;
         let bounds = [self.deadline().map(|d| d.at), until];
         match bounds.into_iter().flatten().min().map(|at| at.max(grace)) {
-            None => Ok(connection.commit().await),
-            Some(at) => shared.clock.timeout_at(at, connection.commit()).await.ok_or_else(|| {
-                Error::new(Code::TxAmbiguous, "COMMIT was not answered before the deadline")
-            }),
+            None => Ok(connection.commit(how).await),
+            Some(at) => {
+                shared.clock.timeout_at(at, connection.commit(how)).await.ok_or_else(|| {
+                    Error::new(Code::TxAmbiguous, "COMMIT was not answered before the deadline")
+                })
+            }
         }
     }
 
     /// As [`commit_in_time`](Self::commit_in_time), of a transaction around one statement.
     pub(crate) async fn commit_one(&self, connection: &mut Connection) -> Result<()> {
-        let committed = self.commit_in_time(connection, None).await?;
-        committed.map_err(|e| from_driver(e, Some("COMMIT")))
+        let committed = self.commit_in_time(connection, None, Commit::Plain).await?;
+        committed.map(drop).map_err(|e| from_driver(e, Some("COMMIT")))
     }
 
     pub(crate) fn passed(&self, deadline: Deadline, of: &str) -> Error {

@@ -4,6 +4,8 @@
 //! A failure of ours (no connection, an ended transaction) comes as sqlx's `Io` error; the method
 //! `coded` of [`SqlxResultExt`](crate::SqlxResultExt) finds it again.
 
+use std::pin::pin;
+
 use async_stream::try_stream;
 use futures_core::future::BoxFuture;
 use futures_core::stream::BoxStream;
@@ -16,6 +18,7 @@ use crate::db::Db;
 use crate::engine::Engine;
 use crate::error::{describe, into_driver};
 use crate::record::Record;
+use crate::route::Work;
 use crate::statement::Sql;
 
 impl Db {
@@ -107,14 +110,16 @@ macro_rules! executor {
                 let Self { db, place } = self;
                 Box::pin(try_stream! {
                     let arguments = arguments?;
+                    let handle = db;
+                    let there = handle.chosen(Work::Statement(sql.as_str()), place).await.map_err(into_driver)?;
+                    let db = there.as_ref().unwrap_or(handle);
                     let (kept, text) = db.shared.texts.of_driver(sql.as_str(), db.engine());
                     let kept = Sql::Dynamic(kept);
                     let mut record = Record::begin(&db.shared, &kept, &text, place, db.transaction_id());
                     let allowed = text.check_control(db.engine(), db.in_transaction());
                     record.check(allowed, place).map_err(into_driver)?;
-                    let held = db.hold(text.only_reads, false, place).await;
+                    let held = record.held(pin!(db.hold(text.only_reads, false, place))).await;
                     let mut hold = record.check(held, place).map_err(into_driver)?;
-                    record.started(hold.id());
                     let begun = hold.begins(db, &text, &kept, place);
                     let ran = record.check(begun, place).map_err(into_driver)?;
                     let deadline = db.deadline();
@@ -148,7 +153,7 @@ macro_rules! executor {
                         let Some(item) = item? else { break };
                         match &item {
                             Either::Left(done) => record.affected(done.rows_affected()),
-                            Either::Right(_) => record.row(),
+                            Either::Right(row) => record.row(row),
                         }
                         ran.pauses();
                         yield item;
@@ -157,6 +162,7 @@ macro_rules! executor {
                     let concluded = hold.conclude(db, enclosed, true).await;
                     record.check(concluded, place).map_err(into_driver)?;
                     record.done();
+                    handle.ran(Work::Statement(kept.as_str()));
                 })
             }
 

@@ -1,9 +1,11 @@
 //! One statement, from its text to its result.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use async_stream::try_stream;
 use futures_core::Stream;
+use futures_util::future::{Either, select};
 use mainstay_core::{Code, Error, Place, Result};
 
 use crate::db::Db;
@@ -11,6 +13,7 @@ use crate::engine::Engine;
 use crate::error::from_driver;
 use crate::lock::RowLock;
 use crate::record::Record;
+use crate::route::{AGAIN_MAX, Route, Work, lost};
 use crate::row::{FromRow, Row};
 use crate::statement::{IntoSql, Sql, Statement};
 use crate::steps::Step;
@@ -123,6 +126,12 @@ impl<'d> Query<'d> {
         self
     }
 
+    /// Attributes it to `place` instead of where it was begun: for code that asks on behalf of its caller.
+    pub fn at(mut self, place: Place) -> Self {
+        self.statement.place = place;
+        self
+    }
+
     /// Runs it for its effect; rows are read and thrown away.
     pub async fn execute(self) -> Result<Done> {
         self.each(|_| Ok(())).await
@@ -202,13 +211,15 @@ impl<'d> Query<'d> {
         try_stream! {
             let (db, statement) = self.locking()?;
             let (place, sql) = (statement.place, statement.sql.clone());
+            let (handle, there) = (db, db.chosen(Work::Statement(sql.as_str()), place).await?);
+            let db = there.as_ref().unwrap_or(handle);
             let text = db.text(&sql).map_err(|e| e.at(place))?;
             let mut record = Record::begin(&db.shared, &sql, &text, place, db.transaction_id());
+            record.bound(&statement.values);
             let prepared = statement.prepare(&text, db.engine());
             let (driver_sql, arguments) = record.check(prepared, place)?;
-            let held = db.hold(text.only_reads, true, place).await;
+            let held = record.held(pin!(db.hold(text.only_reads, true, place))).await;
             let mut hold = record.check(held, place)?;
-            record.started(hold.id());
             let begun = hold.begins(db, &text, &sql, place);
             let ran = record.check(begun, place)?;
             let deadline = db.deadline();
@@ -235,7 +246,7 @@ impl<'d> Query<'d> {
                         Some(Step::Done { affected, .. }) if told(db, &text) => record.affected(affected),
                         Some(Step::Done { .. }) => {}
                         Some(Step::Row(row)) => {
-                            record.row();
+                            record.row(&row.0);
                             let row = record.check(row.read(), place)?;
                             ran.pauses();
                             yield row;
@@ -250,6 +261,7 @@ impl<'d> Query<'d> {
             let concluded = hold.conclude(db, enclosed, true).await;
             record.check(concluded, place)?;
             record.done();
+            handle.ran(Work::Statement(sql.as_str()));
         }
     }
 
@@ -266,13 +278,63 @@ impl<'d> Query<'d> {
     /// Runs it and hands each row to `on`; its first error is the result.
     async fn each(self, on: impl FnMut(Row) -> Result<()> + Send) -> Result<Done> {
         let (db, statement) = self.locking()?;
+        match db.route.as_ref().filter(|_| !db.in_transaction()) {
+            None => Self::run(db, statement, on).await,
+            Some(route) => Box::pin(Self::routed(db, &**route, statement, on)).await,
+        }
+    }
+
+    /// Runs it where the route says, and elsewhere if that server fails it.
+    async fn routed(
+        db: &Db,
+        route: &dyn Route,
+        statement: Statement,
+        mut on: impl FnMut(Row) -> Result<()> + Send,
+    ) -> Result<Done> {
+        let (place, sql) = (statement.place, statement.sql.clone());
+        let work = Work::Statement(sql.as_str());
+        let mut attempt = 0;
+        loop {
+            let there = db.chosen(work, place).await?;
+            let target = there.as_ref().unwrap_or(db);
+            let mut rows = 0_u64;
+            let outcome = {
+                let runs = pin!(Self::run(target, statement.clone(), |row| {
+                    rows += 1;
+                    on(row)
+                }));
+                match select(runs, route.lost(work, target)).await {
+                    Either::Left((outcome, _)) => outcome,
+                    Either::Right(((), _)) => Err(lost(target).at(place)),
+                }
+            };
+            match outcome {
+                Ok(done) => {
+                    route.done(work, None);
+                    return Ok(done);
+                }
+                Err(error)
+                    if rows == 0 && attempt < AGAIN_MAX && route.again(work, target, &error) =>
+                {
+                    attempt += 1;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    async fn run(
+        db: &Db,
+        statement: Statement,
+        on: impl FnMut(Row) -> Result<()> + Send,
+    ) -> Result<Done> {
         let (place, sql) = (statement.place, statement.sql.clone());
         let text = db.text(&sql).map_err(|e| e.at(place))?;
         let mut record = Record::begin(&db.shared, &sql, &text, place, db.transaction_id());
+        record.bound(&statement.values);
         let outcome = async {
             let (driver_sql, arguments) = statement.prepare(&text, db.engine())?;
-            let mut hold = db.hold(text.only_reads, false, place).await?;
-            record.started(hold.id());
+            let mut hold = record.held(pin!(db.hold(text.only_reads, false, place))).await?;
             let _ran = hold.begins(db, &text, &sql, place)?;
             let deadline = db.deadline();
             let plain = hold.goes_plain(&text, deadline.is_some());
@@ -327,7 +389,7 @@ async fn read(
                 }
             }
             Step::Row(row) => {
-                record.row();
+                record.row(&row.0);
                 refused = on(row).err();
             }
         }

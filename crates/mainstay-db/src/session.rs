@@ -18,6 +18,7 @@ use crate::engine::Engine;
 use crate::error::from_driver;
 use crate::hold::Hold;
 use crate::record::Record;
+use crate::route::Work;
 use crate::row::Row;
 use crate::statement::{Sql, Statement};
 use crate::steps::Step;
@@ -67,6 +68,7 @@ impl Db {
         async move {
             look_past(self, place);
             let db = Db { transaction: None, ..self.clone() };
+            let db = db.chosen(Work::Write, place).await?.unwrap_or(db);
             let lease = db.acquire(false, place).await?;
             Ok(Session::new(db, lease, place))
         }
@@ -213,7 +215,7 @@ impl Session {
                 let lost = |e| from_driver(e, Some(&kept));
                 while let Some(step) = reading.next().await.map_err(lost)? {
                     match &step {
-                        Step::Row(_) => record.row(),
+                        Step::Row(row) => record.row(&row.0),
                         Step::Done { affected, .. } => record.affected(*affected),
                     }
                     on(step);

@@ -49,7 +49,7 @@ pub enum Sql {
 }
 
 impl Sql {
-    pub(crate) fn as_str(&self) -> &str {
+    pub fn as_str(&self) -> &str {
         match self {
             Sql::Static(sql) => sql,
             Sql::Dynamic(sql) => sql,
@@ -80,6 +80,7 @@ impl Sql {
 }
 
 /// A text with its values, and where the program wrote it.
+#[derive(Clone)]
 pub(crate) struct Statement {
     pub(crate) sql: Sql,
     pub(crate) values: Vec<Value>,

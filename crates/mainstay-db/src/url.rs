@@ -4,6 +4,17 @@ use mainstay_core::{Code, Error, Result};
 
 use crate::engine::Engine;
 
+/// A URL, with its password: nothing shows it.
+#[derive(Clone)]
+pub(crate) struct Url(pub(crate) std::sync::Arc<str>);
+
+impl std::fmt::Debug for Url {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let scheme = self.0.split_once(':').map_or("", |(scheme, _)| scheme);
+        write!(f, "{scheme}:...")
+    }
+}
+
 /// What a URL names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Target {

@@ -131,7 +131,8 @@ impl<'d> Enqueue<'d> {
     }
 
     /// Jobs of one queue with the same ordering key run one at a time, in the order in which they were
-    /// enqueued; one that fails keeps the others waiting until it is done or dead.
+    /// enqueued within a priority, the better priority first; one that fails keeps the others waiting until
+    /// it is done or dead.
     pub fn ordering_key(mut self, key: impl Into<String>) -> Self {
         let key = key.into();
         let checked = options::check_key("ordering key", &key);

@@ -17,7 +17,10 @@ pub enum Action {
     Snooze(Duration),
 }
 
-/// How long to wait before the next attempt.
+/// No delay is longer: ten years. What a clock or a column would no longer hold is far beyond.
+const DELAY_MAX: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+
+/// How long to wait before the next attempt: never more than ten years of 365 days, whatever is asked for.
 ///
 /// ```
 /// use std::time::Duration;
@@ -71,26 +74,34 @@ impl Backoff {
         self
     }
 
-    /// By which fraction it differs from the rule, up or down, so that what failed together does not come
-    /// back together. Default 0.1; 0 to 1.
+    /// By up to which fraction it is shorter than the rule, by chance, so that what failed together does not
+    /// come back together. Default 0.1; 0 to 1, and 0 if it is no number.
     pub fn jitter(mut self, fraction: f64) -> Self {
-        self.jitter = fraction.clamp(0.0, 1.0);
+        // Not `clamp`, which would keep a NaN.
+        self.jitter = if fraction > 0.0 { fraction.min(1.0) } else { 0.0 };
         self
     }
 
     /// After the `attempt`-th attempt, counted from 1, has failed.
     pub fn after(&self, attempt: u32, rng: &Rng) -> Duration {
         let attempt = attempt.max(1);
+        let max = self.max.min(DELAY_MAX);
         let time = match self.growth {
-            Growth::Fixed(time) => time,
-            Growth::Exponential(base) => {
-                base.saturating_mul(2u32.saturating_pow(attempt.saturating_sub(1).min(31)))
+            Growth::Fixed(time) => time.min(max),
+            Growth::Exponential(base) => doubled(base, attempt - 1, max),
+            Growth::Polynomial => {
+                Duration::from_secs(u64::from(attempt).saturating_pow(4)).min(max)
             }
-            Growth::Polynomial => Duration::from_secs(u64::from(attempt).saturating_pow(4)),
         };
-        let time = time.min(self.max);
-        if self.jitter == 0.0 { time } else { rng.jittered(time, self.jitter).min(self.max) }
+        if self.jitter == 0.0 { time } else { rng.jittered(time, self.jitter).min(max) }
     }
+}
+
+/// `base`, doubled so many times, at most `max`, which is at most [`DELAY_MAX`].
+fn doubled(base: Duration, times: u32, max: Duration) -> Duration {
+    // The bound has less than 63 bits of nanoseconds, so that nothing is shifted out of 128.
+    let grown = base.min(max).as_nanos() << times.min(63);
+    Duration::from_nanos(grown.min(max.as_nanos()) as u64)
 }
 
 impl Default for Backoff {
@@ -114,6 +125,38 @@ mod tests {
         assert_eq!(seconds(0), 1);
         let fixed = Backoff::fixed(Duration::from_millis(5)).jitter(0.0);
         assert_eq!(fixed.after(9, &rng), Duration::from_millis(5));
+    }
+
+    #[test]
+    fn jitter_that_is_no_number_is_none() {
+        let backoff = Backoff::fixed(Duration::from_secs(7));
+        assert_eq!(backoff.jitter(f64::NAN), backoff.jitter(0.0));
+        assert_eq!(backoff.jitter(f64::NAN).after(1, &Rng::seeded(1)), Duration::from_secs(7));
+    }
+
+    #[test]
+    fn no_delay_is_too_long_for_a_clock() {
+        let rng = Rng::seeded(1);
+        for backoff in [
+            Backoff::fixed(Duration::MAX),
+            Backoff::exponential(Duration::MAX, Duration::MAX),
+            Backoff::exponential(Duration::from_nanos(1), Duration::MAX),
+            Backoff::polynomial().max(Duration::MAX),
+        ] {
+            let longest = backoff.jitter(0.0).after(u32::MAX, &rng);
+            assert_eq!(longest, DELAY_MAX, "{backoff:?}");
+            assert!(backoff.jitter(0.5).after(u32::MAX, &rng) <= DELAY_MAX, "{backoff:?}");
+        }
+    }
+
+    #[test]
+    fn exponential_grows_until_its_bound() {
+        let rng = Rng::seeded(1);
+        let (base, max) = (Duration::from_micros(1), Duration::from_secs(100_000));
+        let backoff = Backoff::exponential(base, max).jitter(0.0);
+        assert_eq!(backoff.after(36, &rng), Duration::from_micros(1 << 35));
+        assert_eq!(backoff.after(99, &rng), max);
+        assert_eq!(Backoff::exponential(Duration::ZERO, max).after(99, &rng), Duration::ZERO);
     }
 
     proptest! {

@@ -12,8 +12,8 @@ use crate::account::Account;
 use crate::binaries::Programs;
 use crate::folder::Folder;
 use crate::options::Options;
-use crate::process::Watched;
-use crate::server::{Server, free_port, wait_ready};
+use crate::process::{Watched, wait_until};
+use crate::server::{START_LIMIT, Server, free_port, wait_ready};
 
 /// The one user.
 const USER: &str = "mainstay";
@@ -52,6 +52,9 @@ status=$?
 kill -s KILL "$directory" 2>/dev/null
 exit $status"#;
 
+/// Erlang starts slowly, and slower yet where others use the processors.
+const RABBITMQ_LIMIT: Duration = Duration::from_secs(120);
+
 /// Starts private RabbitMQs.
 #[derive(Debug)]
 pub struct RabbitMq;
@@ -77,6 +80,7 @@ impl RabbitMq {
             std::fs::create_dir_all(&path).map_err(|e| unusable(&path, e))?;
             account.own(&path)?;
         }
+        wait_for_predecessor(&folder)?;
         let settings = format!(
             "listeners.tcp.default = 127.0.0.1:{port}\ndefault_user = {USER}\ndefault_pass = {}\n\
              loopback_users = none\ndisk_free_limit.absolute = 50MB\n{}\n",
@@ -102,6 +106,9 @@ impl RabbitMq {
             format!("RABBITMQ_DIST_PORT={}", free_port()?),
             format!("ERL_EPMD_PORT={}", free_port()?),
             "ERL_EPMD_ADDRESS=127.0.0.1".to_owned(),
+            // The port that nodes of a cluster would use is on all addresses otherwise.
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS=-kernel inet_dist_use_interface {127,0,0,1}"
+                .to_owned(),
             "LANG=C.UTF-8".to_owned(),
         ]);
         let start = ["/bin/sh", "-c", RABBITMQ_START, "rabbitmq"].map(str::to_owned);
@@ -109,7 +116,9 @@ impl RabbitMq {
         command.extend([epmd.display().to_string(), server.display().to_string()]);
         let mut process = Watched::spawn(&command, "TERM", &folder, options.temporary, account)?;
         // It listens before it is ready, but greets nobody.
-        wait_ready(&folder, &mut process, || greets(port, b"AMQP\x00\x00\x09\x01", &[1]))?;
+        wait_ready(&folder, &mut process, RABBITMQ_LIMIT, || {
+            greets(port, b"AMQP\x00\x00\x09\x01", &[1])
+        })?;
         Ok(running(folder, process, port))
     }
 }
@@ -135,7 +144,7 @@ impl Nats {
         let config = folder.write("nats.conf", &settings, account)?;
         let command = [server.display().to_string(), "-c".to_owned(), config.display().to_string()];
         let mut process = Watched::spawn(&command, "TERM", &folder, options.temporary, account)?;
-        wait_ready(&folder, &mut process, || greets(port, b"", b"INFO"))?;
+        wait_ready(&folder, &mut process, START_LIMIT, || greets(port, b"", b"INFO"))?;
         Ok(running(folder, process, port))
     }
 }
@@ -162,12 +171,30 @@ impl Redis {
         let config = folder.write("redis.conf", &settings, account)?;
         let command = [server.display().to_string(), config.display().to_string()];
         let mut process = Watched::spawn(&command, "TERM", &folder, options.temporary, account)?;
-        // While it reads its log it answers LOADING.
-        wait_ready(&folder, &mut process, || greets(port, b"PING\r\n", b"-NOAUTH"))?;
+        // While it reads its log it answers LOADING, but to those alone whom it knows.
+        let hello = format!("AUTH {}\r\nPING\r\n", password(options));
+        let ready = || greets(port, hello.as_bytes(), b"+OK\r\n+PONG");
+        wait_ready(&folder, &mut process, START_LIMIT, ready)?;
         let mut server = running(folder, process, port);
         "default".clone_into(&mut server.user);
         Ok(server)
     }
+}
+
+/// A RabbitMQ whose process was killed a moment ago may still be stopping, with its files open.
+fn wait_for_predecessor(folder: &Folder) -> Result<()> {
+    let home = folder.root.join("home").display().to_string();
+    let running = || {
+        let pid = std::fs::read_to_string(folder.root.join("pid")).unwrap_or_default();
+        // The number may be another process's by now.
+        let said = std::fs::read_to_string(format!("/proc/{}/cmdline", pid.trim()));
+        said.is_ok_and(|said| said.contains(&home))
+    };
+    wait_until(START_LIMIT, || !running()).ok_or_else(|| {
+        let what = format!("a server that nobody watches over runs in {}", folder.root.display());
+        Error::new(Code::LocalStart, what)
+            .fix(format!("end the process named in {}/pid", folder.root.display()))
+    })
 }
 
 fn password(options: &Options) -> &str {
@@ -212,9 +239,20 @@ mod tests {
 
     use super::*;
 
-    fn it_comes_back(start: fn(&Options) -> Result<Server>) {
+    fn folder() -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();
         std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+        dir
+    }
+
+    fn started(start: fn(&Options) -> Result<Server>) -> (tempfile::TempDir, Server) {
+        let dir = folder();
+        let server = start(&Options::new(dir.path().join("b"))).unwrap();
+        (dir, server)
+    }
+
+    fn it_comes_back(start: fn(&Options) -> Result<Server>) {
+        let dir = folder();
         let options = Options::new(dir.path().join("b"));
         let mut server = start(&options).unwrap();
         let port = server.port();
@@ -229,18 +267,91 @@ mod tests {
         assert!(TcpStream::connect(address).is_err(), "it still listens");
     }
 
-    #[test]
-    fn rabbitmq_is_gone_when_it_was_killed_and_comes_back() {
-        it_comes_back(RabbitMq::start);
+    /// Each in a module of its server's name, by which tests that need none leave them out.
+    mod rabbitmq {
+        use super::*;
+
+        #[test]
+        fn it_is_gone_when_it_was_killed_and_comes_back() {
+            it_comes_back(RabbitMq::start);
+        }
+
+        /// As after a kill -9 of the process that had started it.
+        #[test]
+        fn one_that_is_still_stopping_is_waited_for() {
+            let dir = folder();
+            let account = Account::choose(&["rabbitmq"]).unwrap();
+            let folder = Folder::prepare(&dir.path().join("b"), account).unwrap();
+            let home = folder.root.join("home");
+            let mut stopping = std::process::Command::new("/bin/sh");
+            let mut stopping = stopping.args(["-c", "sleep 1; :"]).arg(&home).spawn().unwrap();
+            std::fs::write(folder.root.join("pid"), stopping.id().to_string()).unwrap();
+            wait_for_predecessor(&folder).unwrap();
+            assert!(stopping.try_wait().unwrap().is_some(), "it still runs");
+            // Somebody else has its number by now.
+            std::fs::write(folder.root.join("pid"), std::process::id().to_string()).unwrap();
+            wait_for_predecessor(&folder).unwrap();
+        }
+
+        #[test]
+        fn whatever_it_listens_on_is_loopback() {
+            let (_dir, server) = started(RabbitMq::start);
+            let below = crate::tree::below(server.process.as_ref().unwrap().pid().unwrap());
+            let beam = below.iter().find(|p| {
+                let name = std::fs::read_to_string(format!("/proc/{}/comm", p.as_raw_pid()));
+                name.is_ok_and(|name| name.starts_with("beam"))
+            });
+            let listening = listening(beam.unwrap().as_raw_pid());
+            assert!(listening.len() >= 2, "{listening:?}");
+            assert!(
+                listening.iter().all(|address| address.starts_with("0100007F:")),
+                "{listening:?}"
+            );
+            server.stop().unwrap();
+        }
+
+        /// The local addresses of a process's listening sockets, as the kernel writes them.
+        fn listening(process: i32) -> Vec<String> {
+            let open = std::fs::read_dir(format!("/proc/{process}/fd")).unwrap().flatten();
+            let links: Vec<String> = open
+                .filter_map(|fd| Some(std::fs::read_link(fd.path()).ok()?.display().to_string()))
+                .collect();
+            let mut found = Vec::new();
+            for table in ["tcp", "tcp6"] {
+                let rows = std::fs::read_to_string(format!("/proc/{process}/net/{table}")).unwrap();
+                for row in rows.lines().skip(1) {
+                    let fields: Vec<&str> = row.split_whitespace().collect();
+                    if fields[3] == "0A" && links.contains(&format!("socket:[{}]", fields[9])) {
+                        found.push(fields[1].to_owned());
+                    }
+                }
+            }
+            found
+        }
     }
 
-    #[test]
-    fn nats_is_gone_when_it_was_killed_and_comes_back() {
-        it_comes_back(Nats::start);
+    mod nats {
+        use super::*;
+
+        #[test]
+        fn it_is_gone_when_it_was_killed_and_comes_back() {
+            it_comes_back(Nats::start);
+        }
     }
 
-    #[test]
-    fn redis_is_gone_when_it_was_killed_and_comes_back() {
-        it_comes_back(Redis::start);
+    mod redis {
+        use super::*;
+
+        #[test]
+        fn it_is_gone_when_it_was_killed_and_comes_back() {
+            it_comes_back(Redis::start);
+        }
+
+        #[test]
+        fn one_whose_time_is_stopped_can_be_stopped() {
+            let (_dir, server) = started(Redis::start);
+            server.freeze(true).unwrap();
+            server.stop().unwrap();
+        }
     }
 }

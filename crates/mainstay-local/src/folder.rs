@@ -64,6 +64,20 @@ impl Folder {
         }
     }
 
+    /// Fills the data folder with `make`, in a folder beside that is renamed when whole: a kill half-way
+    /// leaves nothing that looks finished.
+    pub(crate) fn make_data(&self, make: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+        let half = self.root.join("data.new");
+        let wrong = |e: std::io::Error| {
+            Error::new(Code::LocalFolder, format!("{} can't be written", half.display())).cause(e)
+        };
+        if half.exists() {
+            fs::remove_dir_all(&half).map_err(wrong)?;
+        }
+        make(&half)?;
+        fs::rename(&half, &self.data).map_err(wrong)
+    }
+
     /// Writes a file that only the server's account can read.
     pub(crate) fn write(&self, name: &str, text: &str, account: Account) -> Result<PathBuf> {
         let path = self.root.join(name);
@@ -77,12 +91,31 @@ impl Folder {
         Ok(path)
     }
 
+    /// A folder for what a server needs for a moment; each has its own, since one that starts removes what
+    /// it takes for a dead one's.
+    pub(crate) fn scratch(&self, account: Account) -> Result<PathBuf> {
+        let path = self.root.join("tmp");
+        fs::create_dir_all(&path).map_err(|e| {
+            Error::new(Code::LocalFolder, format!("{} can't be made", path.display())).cause(e)
+        })?;
+        account.own(&path)?;
+        Ok(path)
+    }
+
     /// The end of the server's log, for an error.
     pub(crate) fn log_tail(&self) -> String {
         let text = fs::read(&self.log).unwrap_or_default();
         let text = String::from_utf8_lossy(&text);
         let lines: Vec<_> = text.lines().rev().take(8).collect();
         lines.into_iter().rev().collect::<Vec<_>>().join("\n")
+    }
+}
+
+/// Unlocked, and not only closed: a process that another thread is about to start has the file open
+/// until it runs its program, and would keep the lock as long.
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = self.lock.unlock();
     }
 }
 

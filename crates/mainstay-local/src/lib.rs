@@ -21,11 +21,14 @@ mod options;
 mod pgbouncer;
 mod postgres;
 mod process;
+mod replication;
 mod server;
+mod tree;
 
 pub use broker::{Nats, RabbitMq, Redis};
 pub use mariadb::MariaDb;
 pub use options::{Options, Tls};
 pub use pgbouncer::{PgBouncer, Upstream};
 pub use postgres::Postgres;
+pub use replication::Node;
 pub use server::Server;

@@ -1,6 +1,5 @@
 //! A private MariaDB.
 
-use std::fs;
 use std::path::Path;
 use std::process::Command;
 
@@ -11,15 +10,15 @@ use crate::binaries::Programs;
 use crate::folder::Folder;
 use crate::options::Options;
 use crate::process::{Watched, run, succeeds};
-use crate::server::{Server, wait_ready};
+use crate::server::{START_LIMIT, Server, wait_ready};
 
-const PROGRAMS: Programs = Programs {
+pub(crate) const PROGRAMS: Programs = Programs {
     variable: "MAINSTAY_TEST_MARIADB_BIN",
     package: "mariadb-server",
     folders: &["/usr/sbin", "/usr/bin", "/usr/local/mysql/bin"],
 };
 
-const USER: &str = "mainstay";
+pub(crate) const USER: &str = "mainstay";
 
 /// Starts private MariaDB servers.
 #[derive(Debug)]
@@ -31,42 +30,46 @@ impl MariaDb {
     /// Errors: LOCAL-001 (not installed), LOCAL-002 (did not start, or another process runs one
     /// there), LOCAL-003 (folder).
     pub fn start(options: &Options) -> Result<Server> {
-        let account = Account::choose(&["mysql", "nobody"])?;
-        let folder = Folder::prepare(&options.folder, account)?;
-        if !folder.try_own()? {
-            let what = format!("another process runs a server in {}", folder.root.display());
-            return Err(Error::new(Code::LocalStart, what).fix("end it, or choose another folder"));
-        }
-        if !folder.data.join("mysql").exists() {
-            initialise(&folder, account)?;
-        }
-        let port = options.tcp_port()?;
-        let socket = folder.run.join("mariadb.sock");
-        let command = command(options, &folder, &socket, port, account)?;
-        let mut process = Watched::spawn(&command, "TERM", &folder, options.temporary, account)?;
-        wait_ready(&folder, &mut process, || answers(&socket, account))?;
-        Ok(Server { folder, process: Some(process), socket, port, user: USER.to_owned() })
+        start_with(options, &accounts(options))
     }
 }
 
-/// In a folder beside, renamed when whole: a kill half-way leaves nothing that looks finished.
-fn initialise(folder: &Folder, account: Account) -> Result<()> {
-    let half = folder.root.join("data.new");
-    let wrong = |e: std::io::Error| {
-        Error::new(Code::LocalFolder, format!("{} can't be written", half.display())).cause(e)
-    };
-    if half.exists() {
-        fs::remove_dir_all(&half).map_err(wrong)?;
+/// As [`MariaDb::start`]; `accounts` are the statements that make the accounts, run at every start.
+pub(crate) fn start_with(options: &Options, accounts: &str) -> Result<Server> {
+    let account = account()?;
+    let folder = Folder::prepare(&options.folder, account)?;
+    if !folder.try_own()? {
+        let what = format!("another process runs a server in {}", folder.root.display());
+        return Err(Error::new(Code::LocalStart, what).fix("end it, or choose another folder"));
     }
+    if !folder.data.join("mysql").exists() {
+        folder.make_data(|half| initialise(half, &folder, account))?;
+    }
+    let port = options.tcp_port()?;
+    let socket = folder.run.join("mariadb.sock");
+    let init = folder.write("init.sql", accounts, account)?;
+    let mut command = command(options, &folder, &socket, port, account)?;
+    command.push(format!("--init-file={}", init.display()));
+    let mut process = Watched::spawn(&command, "TERM", &folder, options.temporary, account)?;
+    wait_ready(&folder, &mut process, START_LIMIT, || answers(&socket, account))?;
+    Ok(Server { folder, process: Some(process), socket, port, user: USER.to_owned() })
+}
+
+/// Who MariaDB's programs run as.
+pub(crate) fn account() -> Result<Account> {
+    Account::choose(&["mysql", "nobody"])
+}
+
+fn initialise(half: &Path, folder: &Folder, account: Account) -> Result<()> {
     let mut install = Command::new(PROGRAMS.find("mariadb-install-db")?);
     install.arg("--no-defaults").arg(format!("--datadir={}", half.display()));
+    install.arg(format!("--tmpdir={}", folder.scratch(account)?.display()));
     install.args([
         "--auth-root-authentication-method=normal",
         "--skip-test-db",
         "--skip-name-resolve",
     ]);
-    run(&mut install, account)?;
-    fs::rename(&half, &folder.data).map_err(wrong)
+    run(&mut install, account)
 }
 
 fn command(
@@ -81,9 +84,9 @@ fn command(
     let mut set = |setting: String| command.push(format!("--{setting}"));
     set(format!("datadir={}", folder.data.display()));
     set(format!("socket={}", socket.display()));
+    set(format!("tmpdir={}", folder.scratch(account)?.display()));
     set("character-set-server=utf8mb4".to_owned());
     set("skip-name-resolve".to_owned());
-    set(format!("init-file={}", folder.write("init.sql", &accounts(options), account)?.display()));
     match port {
         Some(port) => {
             set("bind-address=127.0.0.1".to_owned());
@@ -100,14 +103,16 @@ fn command(
     }
     if !options.durable {
         set("innodb-flush-log-at-trx-commit=0".to_owned());
-        set("skip-log-bin".to_owned());
+        if !options.settings.iter().any(|s| s.starts_with("log-bin")) {
+            set("skip-log-bin".to_owned());
+        }
     }
     options.settings.iter().for_each(|s| set(s.clone()));
     Ok(command)
 }
 
-/// The statements that give our user its rights, run at every start.
-fn accounts(options: &Options) -> String {
+/// The statements that give our user its rights.
+pub(crate) fn accounts(options: &Options) -> String {
     let mut sql = format!(
         "CREATE OR REPLACE USER '{USER}'@'localhost' IDENTIFIED BY '';\n\
          GRANT ALL PRIVILEGES ON *.* TO '{USER}'@'localhost' WITH GRANT OPTION;\n"

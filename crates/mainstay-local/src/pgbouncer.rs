@@ -11,7 +11,7 @@ use crate::binaries::Programs;
 use crate::folder::Folder;
 use crate::options::Options;
 use crate::process::Watched;
-use crate::server::{Server, free_port, wait_ready};
+use crate::server::{START_LIMIT, Server, free_port, wait_ready};
 
 const PROGRAMS: Programs = Programs {
     variable: "MAINSTAY_TEST_PGBOUNCER_BIN",
@@ -66,7 +66,7 @@ impl PgBouncer {
         // It keeps nothing, and its versions differ in what they wait for at other signals.
         let mut process = Watched::spawn(&command, "KILL", &folder, options.temporary, account)?;
         let address = SocketAddr::from(([127, 0, 0, 1], port));
-        wait_ready(&folder, &mut process, || {
+        wait_ready(&folder, &mut process, START_LIMIT, || {
             TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_ok()
         })?;
         let socket = folder.run.join("pgbouncer.sock");

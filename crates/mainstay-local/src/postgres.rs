@@ -1,6 +1,5 @@
 //! A private PostgreSQL.
 
-use std::fs;
 use std::path::Path;
 use std::process::Command;
 
@@ -13,14 +12,14 @@ use crate::options::Options;
 use crate::process::{Watched, run, succeeds, wait_until};
 use crate::server::{START_LIMIT, Server, wait_ready};
 
-const PROGRAMS: Programs = Programs {
+pub(crate) const PROGRAMS: Programs = Programs {
     variable: "MAINSTAY_TEST_POSTGRES_BIN",
     package: "postgresql",
     folders: &["/usr/lib/postgresql/*/bin", "/usr/local/pgsql/bin", "/opt/homebrew/bin"],
 };
 
 /// The superuser of a private cluster; only who may open its socket's folder can be it.
-const USER: &str = "mainstay";
+pub(crate) const USER: &str = "mainstay";
 /// Names the socket's file; on TCP another one is chosen.
 const SOCKET_PORT: u16 = 5432;
 
@@ -34,23 +33,36 @@ impl Postgres {
     ///
     /// Errors: LOCAL-001 (not installed), LOCAL-002 (did not start), LOCAL-003 (folder).
     pub fn start(options: &Options) -> Result<Server> {
-        let account = Account::choose(&["postgres", "nobody"])?;
-        let folder = Folder::prepare(&options.folder, account)?;
-        if !folder.try_own()? {
-            return join(folder, account);
-        }
-        wait_for_predecessor(&folder, account)?;
-        if !folder.data.join("PG_VERSION").exists() {
-            initialise(options, &folder, account)?;
-        }
-        let port = options.tcp_port()?;
-        let command = command(options, &folder, port, account)?;
-        let mut process = Watched::spawn(&command, "INT", &folder, options.temporary, account)?;
-        let name = port.unwrap_or(SOCKET_PORT);
-        wait_ready(&folder, &mut process, || answers(&folder.run, name, account))?;
-        let socket = folder.run.join(format!(".s.PGSQL.{name}"));
-        Ok(Server { folder, process: Some(process), socket, port, user: USER.to_owned() })
+        start_with(options, |half, folder, account| initialise(options, half, folder, account))
     }
+}
+
+/// As [`Postgres::start`]; `make` fills the data folder the first time.
+pub(crate) fn start_with(
+    options: &Options,
+    make: impl FnOnce(&Path, &Folder, Account) -> Result<()>,
+) -> Result<Server> {
+    let account = account()?;
+    let folder = Folder::prepare(&options.folder, account)?;
+    if !folder.try_own()? {
+        return join(folder, account);
+    }
+    wait_for_predecessor(&folder, account)?;
+    if !folder.data.join("PG_VERSION").exists() {
+        folder.make_data(|half| make(half, &folder, account))?;
+    }
+    let port = options.tcp_port()?;
+    let command = command(options, &folder, port, account)?;
+    let mut process = Watched::spawn(&command, "INT", &folder, options.temporary, account)?;
+    let name = port.unwrap_or(SOCKET_PORT);
+    wait_ready(&folder, &mut process, START_LIMIT, || answers(&folder.run, name, account))?;
+    let socket = folder.run.join(format!(".s.PGSQL.{name}"));
+    Ok(Server { folder, process: Some(process), socket, port, user: USER.to_owned() })
+}
+
+/// Who PostgreSQL's programs run as.
+pub(crate) fn account() -> Result<Account> {
+    Account::choose(&["postgres", "nobody"])
 }
 
 fn join(folder: Folder, account: Account) -> Result<Server> {
@@ -84,17 +96,14 @@ fn wait_for_predecessor(folder: &Folder, account: Account) -> Result<()> {
     })
 }
 
-/// In a folder beside, renamed when whole: a kill half-way leaves nothing that looks finished.
-fn initialise(options: &Options, folder: &Folder, account: Account) -> Result<()> {
-    let half = folder.root.join("data.new");
-    let wrong = |e: std::io::Error| {
-        Error::new(Code::LocalFolder, format!("{} can't be written", half.display())).cause(e)
-    };
-    if half.exists() {
-        fs::remove_dir_all(&half).map_err(wrong)?;
-    }
+pub(crate) fn initialise(
+    options: &Options,
+    half: &Path,
+    folder: &Folder,
+    account: Account,
+) -> Result<()> {
     let mut initdb = Command::new(PROGRAMS.find("initdb")?);
-    initdb.arg("-D").arg(&half).args(["-U", USER, "-E", "UTF8", "--locale=C.UTF-8"]);
+    initdb.arg("-D").arg(half).args(["-U", USER, "-E", "UTF8", "--locale=C.UTF-8"]);
     initdb.args(["--auth-local=trust", "--auth-host=scram-sha-256", "--no-instructions"]);
     if let Some(password) = &options.tcp_password {
         let file = folder.write("password", password, account)?;
@@ -103,8 +112,7 @@ fn initialise(options: &Options, folder: &Folder, account: Account) -> Result<()
     if !options.durable {
         initdb.arg("--no-sync");
     }
-    run(&mut initdb, account)?;
-    fs::rename(&half, &folder.data).map_err(wrong)
+    run(&mut initdb, account)
 }
 
 fn command(

@@ -69,7 +69,7 @@ impl Server {
     ///
     /// Errors: LOCAL-002.
     pub fn freeze(&self, frozen: bool) -> Result<()> {
-        self.process.as_ref().map_or(Ok(()), |p| p.freeze(frozen))
+        self.process.as_ref().map_or(Ok(()), |p| p.freeze(frozen).map(drop))
     }
 
     /// Stops it and waits for its end, if it is ours.
@@ -82,10 +82,11 @@ impl Server {
 pub(crate) fn wait_ready(
     folder: &Folder,
     process: &mut Watched,
+    limit: Duration,
     ready: impl Fn() -> bool,
 ) -> Result<()> {
     let mut died = false;
-    let up = wait_until(START_LIMIT, || {
+    let up = wait_until(limit, || {
         died = !process.is_alive();
         died || ready()
     });

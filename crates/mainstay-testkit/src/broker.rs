@@ -52,8 +52,12 @@ impl Broker {
     async fn new(kind: Kind) -> Self {
         let scratch = crate::rig::scratch().unwrap_or_else(|e| panic!("{e:?}"));
         let password: String = std::iter::repeat_with(fastrand::alphanumeric).take(24).collect();
-        let options =
-            Options { tcp_password: Some(password), ..Options::new(scratch.path().join("server")) };
+        let options = Options {
+            tcp_password: Some(password),
+            // Of a server that was killed nothing is removed; of one whose test was, all.
+            temporary: true,
+            ..Options::new(scratch.path().join("server"))
+        };
         let mut broker = Self { kind, options, server: Arc::default(), _scratch: scratch };
         broker.start().await;
         let server = broker.server.lock().unwrap_or_else(PoisonError::into_inner);
@@ -113,5 +117,15 @@ impl Broker {
             f(&mut server.lock().unwrap_or_else(PoisonError::into_inner))
         });
         done.await.expect("it does not panic").unwrap_or_else(|e| panic!("{e:?}"));
+    }
+}
+
+/// Gone before its folder is removed, since it would go on to write there.
+impl Drop for Broker {
+    fn drop(&mut self) {
+        let server = self.server.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(mut server) = server {
+            let _ = server.kill();
+        }
     }
 }

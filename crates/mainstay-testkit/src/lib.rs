@@ -16,11 +16,15 @@
 //! ```
 
 mod broker;
+mod cluster;
 mod fresh;
 mod proxy;
 mod rig;
+mod shards;
 
 pub use broker::Broker;
+pub use cluster::{Cluster, Member};
 pub use fresh::{Engine, Fresh};
 pub use proxy::{Proxy, Weather};
 pub use rig::{Addresses, Rig, rig};
+pub use shards::Shards;

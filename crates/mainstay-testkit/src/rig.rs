@@ -81,7 +81,10 @@ impl Rig {
             settings: settings.iter().map(|s| (*s).to_owned()).collect(),
             ..Options::new(scratch.path().join(name))
         };
-        let postgres = Postgres::start(&options("postgres", &["max_connections=200"]))?;
+        let postgres = Postgres::start(&options(
+            "postgres",
+            &["max_connections=200", "max_prepared_transactions=50"],
+        ))?;
         let mariadb = MariaDb::start(&options("mariadb", &["max-connections=300"]))?;
         let upstream = Upstream {
             port: postgres.port().expect("started with a password, so it has a port"),

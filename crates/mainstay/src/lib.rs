@@ -32,7 +32,16 @@
 //! | `metrics` | `mainstay::metrics::Metrics`, a subscriber that measures through the `metrics` crate | no |
 //! | `migrate` | [`migrate`], schema migrations | no |
 //! | `jobs` | [`jobs`], background jobs, schedules, events and sagas | no |
-//! | `rabbitmq`, `nats`, `redis` | brokers that carry the queues of jobs; each implies `jobs` | no |
+//! | `rabbitmq`, `nats` | brokers that carry the queues of jobs; each implies `jobs` | no |
+//! | `limit` | [`limit`], rate limits | no |
+//! | `cache` | [`cache`], cache-aside, sessions and leaderboards | no |
+//! | `load` | [`load`], batching loaders and eager loading | no |
+//! | `route` | `mainstay::route`, replicas, shards, and transactions over several databases | no |
+//! | `doctor` | [`doctor`], which names the classic failures while they happen | no |
+//! | `http` | [`http`], layers for axum: request scope, deadlines, limits, shedding, idempotency keys; implies `limit` | no |
+//! | `client` | `http::service`, calls to other services; implies `http` | no |
+//! | `openapi` | `http::openapi`, OpenAPI documents for each version of an API; implies `http` | no |
+//! | `redis` | Redis, for what is there of `jobs`, `limit` and `cache` | no |
 //! | `local` | `postgres+local:PATH`, a private PostgreSQL from installed binaries; implies `postgres` | no |
 //!
 //! The derive of [`FromRow`] and macros such as `sqlx::query!` are sqlx's: a crate that uses them
@@ -40,6 +49,8 @@
 
 mod settings;
 
+#[cfg(feature = "cache")]
+pub use mainstay_cache as cache;
 pub use mainstay_core::clock;
 pub use mainstay_core::config;
 pub use mainstay_core::inspect;
@@ -54,11 +65,21 @@ pub use mainstay_db::{
     AdvisoryLock, Conflict, Db, Deadlock, Engine, FromRow, Isolation, Propagation, RetryPolicy,
     Violation, ViolationKind, network_call,
 };
+#[cfg(feature = "doctor")]
+pub use mainstay_doctor as doctor;
+#[cfg(feature = "http")]
+pub use mainstay_http as http;
 #[cfg(feature = "jobs")]
 pub use mainstay_jobs as jobs;
+#[cfg(feature = "limit")]
+pub use mainstay_limit as limit;
+#[cfg(feature = "load")]
+pub use mainstay_load as load;
 #[cfg(feature = "migrate")]
 pub use mainstay_migrate as migrate;
 pub use mainstay_pool as pool;
+#[cfg(feature = "route")]
+pub use mainstay_route as route;
 pub use settings::{Database, Settings};
 
 /// What most files of a service want: `use mainstay::prelude::*`.

@@ -17,6 +17,9 @@ pub struct Settings {
     /// `[migrate]`.
     #[cfg(feature = "migrate")]
     pub migrate: mainstay_migrate::Options,
+    /// `[doctor]`.
+    #[cfg(feature = "doctor")]
+    pub doctor: mainstay_doctor::Settings,
 }
 
 /// `[database]`.

@@ -4,15 +4,18 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::response::Response;
 use mainstay::{Code, Db, FromRow, Result};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
+use crate::api::IdempotencyKey;
 use crate::extract::{Body, Id};
-use crate::problem::{Answer, Problem};
 use crate::schema::{self, CENTS_MAX};
+use mainstay::http::{Answer, Idempotent, Problem};
 
 /// An account. Amounts are cents.
-#[derive(Debug, Serialize, FromRow)]
+#[derive(Debug, Serialize, FromRow, ToSchema)]
 pub struct Account {
     id: i64,
     owner_id: i64,
@@ -20,23 +23,28 @@ pub struct Account {
 }
 
 /// What an account is made from.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewAccount {
     owner_id: i64,
+    /// Cents.
+    #[schema(minimum = 0, maximum = 1_000_000_000_000_000_i64)]
     balance: i64,
 }
 
 /// A transfer of cents between two accounts.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Transfer {
     from: i64,
     to: i64,
+    #[schema(minimum = 1, maximum = 1_000_000_000_000_000_i64)]
     amount: i64,
 }
 
 /// `POST /accounts`: 201; 404 for no such owner; 422.
+#[utoipa::path(post, path = "/accounts", tag = "accounts", request_body = NewAccount, responses(
+    (status = 201, body = Account), (status = 404, description = "No such owner"), (status = 422)))]
 pub async fn create(
     State(db): State<Db>,
     Body(new): Body<NewAccount>,
@@ -60,6 +68,8 @@ pub async fn create(
 }
 
 /// `GET /accounts/{id}`.
+#[utoipa::path(get, path = "/accounts/{id}", tag = "accounts", params(("id" = i64, Path)), responses(
+    (status = 200, body = Account), (status = 404)))]
 pub async fn get(State(db): State<Db>, Id(id): Id<i64>) -> Answer<Json<Account>> {
     let account = db
         .query("SELECT id, owner_id, balance FROM accounts WHERE id = $1")
@@ -70,10 +80,14 @@ pub async fn get(State(db): State<Db>, Id(id): Id<i64>) -> Answer<Json<Account>>
 }
 
 /// `POST /transfers`: 201; 404 for no such account; 409 where funds are short; 422.
+#[utoipa::path(post, path = "/transfers", tag = "accounts", request_body = Transfer, params(IdempotencyKey), responses(
+    (status = 201, body = Transfer), (status = 404, description = "No such account"),
+    (status = 409, description = "Funds are short, or the key is in flight"), (status = 422)))]
 pub async fn transfer(
     State(db): State<Db>,
+    once: Idempotent,
     Body(transfer): Body<Transfer>,
-) -> Answer<(StatusCode, Json<Transfer>)> {
+) -> Answer<Response> {
     let Transfer { from, to, amount } = transfer;
     if !(1..=CENTS_MAX).contains(&amount) {
         return Err(Problem::invalid(format!("amount must be 1 to {CENTS_MAX} cents")));
@@ -81,8 +95,11 @@ pub async fn transfer(
     if from == to {
         return Err(Problem::invalid("from and to are the same account"));
     }
-    db.transaction(|tx| async move { move_money(&tx, from, to, amount).await }).await?;
-    Ok((StatusCode::CREATED, Json(transfer)))
+    once.run(&db, move |tx| async move {
+        move_money(&tx, from, to, amount).await?;
+        Ok((StatusCode::CREATED, Json(transfer)))
+    })
+    .await
 }
 
 /// Rows are touched in the order of their keys, so that two transfers can't wait for each other.

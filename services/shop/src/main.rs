@@ -1,13 +1,14 @@
-//! The command line of the shop: `shop` serves, `shop seed` fills the database, `shop config` shows
-//! the configuration.
+//! The command line of the shop: `shop` serves, `shop up` runs its services as a process each, `shop seed`
+//! fills the database, `shop config` shows the configuration.
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use mainstay::{Error, Result};
-use shop::config::Config;
-use shop::{schema, seed, server, worker};
+use shop::config::{Config, SECRETS};
+use shop::state::Shop;
+use shop::{schema, seed, server, up, worker};
 
 /// Users, accounts, products and orders over HTTP, on SQLite, PostgreSQL or MySQL.
 #[derive(Parser)]
@@ -15,19 +16,31 @@ use shop::{schema, seed, server, worker};
 struct Call {
     #[command(subcommand)]
     command: Option<Command>,
+    /// Runs one service: users, orders, inventory, notifications or analytics [default: all]
+    #[arg(long, value_name = "NAME")]
+    service: Option<String>,
+    /// Adds a route for each classic failure, and `/doctor`, which names them
+    #[arg(long)]
+    faults: bool,
+    /// Ends when standard input does
+    #[arg(long, hide = true)]
+    end_with_stdin: bool,
     /// Where the database is; also DATABASE_URL [default: sqlite:data/shop.db]
     #[arg(long, global = true, value_name = "URL")]
     database_url: Option<String>,
     /// The address to listen on [default: 127.0.0.1]
     #[arg(long, global = true, value_name = "ADDRESS")]
     host: Option<String>,
-    /// The port to listen on; also PORT [default: 8080]
+    /// The port to listen on, and `up`'s first; also PORT [default: 8080, up 8081]
     #[arg(long, global = true)]
     port: Option<u16>,
 }
 
 #[derive(Subcommand)]
 enum Command {
+    /// Runs the five services as processes of their own, on a private PostgreSQL and RabbitMQ below ./data
+    /// unless others are configured
+    Up,
     /// Adds 10,000 users with accounts, 1,000 products and 100,000 orders
     Seed,
     /// Prints the configuration
@@ -48,7 +61,7 @@ async fn main() -> ExitCode {
         .with_writer(std::io::stderr)
         .with_ansi(colours)
         .init();
-    match run(Call::parse()).await {
+    match Box::pin(run(Call::parse())).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{}", error.report());
@@ -62,6 +75,8 @@ async fn run(call: Call) -> Result<()> {
         .flag("database-url", "database.url", call.database_url)
         .flag("host", "http.host", call.host)
         .flag("port", "http.port", call.port)
+        .flag("faults", "http.faults", call.faults.then_some("true"))
+        .flag("service", "services.run", call.service)
         .load::<Config>()?;
     match call.command {
         Some(Command::Config { origin }) => print_config(&loaded, origin),
@@ -72,15 +87,28 @@ async fn run(call: Call) -> Result<()> {
             db.close(std::time::Duration::from_secs(10)).await?;
             seeded
         }
+        Some(Command::Up) => Box::pin(up::run(&loaded)).await,
         None => {
-            let listener = server::listen(&loaded.value.http).await?;
-            let db = loaded.value.connect().await?;
-            schema::migrate(&db, &loaded.value.mainstay.migrate).await?;
-            let jobs = &loaded.value.jobs;
-            let worker = if jobs.worker { Some(worker::start(&db, jobs).await?) } else { None };
-            server::serve(listener, db, &loaded.value.http, worker).await
+            if call.end_with_stdin {
+                up::end_with_stdin()?;
+            }
+            serve(&loaded.value).await
         }
     }
+}
+
+async fn serve(config: &Config) -> Result<()> {
+    config.services.check()?;
+    let listener = server::listen(&config.http).await?;
+    let db = config.connect().await?;
+    schema::migrate(&db, &config.mainstay.migrate).await?;
+    // It watches until the service ends.
+    let _doctor = config.mainstay.doctor.watch(&db)?;
+    let shop = Shop::open(db, config).await?;
+    let jobs = &config.jobs;
+    let works = jobs.worker && config.services.run.has_work();
+    let worker = if works { Some(worker::start(&shop, jobs).await?) } else { None };
+    server::serve(listener, shop, config, worker).await
 }
 
 fn print_config(loaded: &mainstay::config::Loaded<Config>, origin: bool) -> Result<()> {
@@ -88,8 +116,9 @@ fn print_config(loaded: &mainstay::config::Loaded<Config>, origin: bool) -> Resu
     for (key, from) in &loaded.origins {
         let pointer = format!("/{}", key.replace('.', "/"));
         let shown = match value.pointer(&pointer) {
-            // It may hold a password.
-            Some(serde_json::Value::String(_)) if key == "database.url" => "(set)".to_owned(),
+            Some(serde_json::Value::String(_)) if SECRETS.contains(&key.as_str()) => {
+                "(set)".to_owned()
+            }
             Some(value) => value.to_string(),
             None => String::new(),
         };

@@ -1,27 +1,33 @@
-//! Orders. One is taken at once, if its user and its products exist: it is recorded as pending and told as
-//! `order.created`, in one transaction. Whether there is enough in stock is decided after the answer, by
-//! the worker's `inventory`: it is confirmed, or cancelled and nothing is taken.
+//! Orders. One is taken at once, if its user and its products exist, which [`peers`](crate::peers) are asked:
+//! it is recorded as pending and told as `order.created`, in one transaction. Whether there is enough in stock is decided after the answer, by
+//! the worker's `inventory`: it is confirmed, or cancelled and nothing is taken. One that names an account is
+//! paid from it then, or cancelled.
 
 use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::response::Response;
 use mainstay::jobs::Jobs;
 use mainstay::{Db, FromRow, Result};
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
+use crate::api::IdempotencyKey;
 use crate::events::OrderCreated;
 use crate::extract::{Body, Id, Params};
 use crate::page::{Listed, Page};
-use crate::problem::{Answer, Problem};
+use crate::products;
 use crate::schema::{self, CENTS_MAX};
+use crate::state::Shop;
+use mainstay::http::{Answer, Idempotent, Problem};
 
-const ITEMS_MAX: usize = 100;
+const ITEMS_MAX: usize = products::ASKED_MAX;
 const QUANTITY_MAX: i64 = 10_000;
 
 /// An order with its items. Amounts are cents.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Order {
     #[serde(flatten)]
     head: Head,
@@ -29,12 +35,15 @@ pub struct Order {
 }
 
 /// An order without its items.
-#[derive(Debug, Serialize, FromRow)]
+#[derive(Debug, Serialize, FromRow, ToSchema)]
 pub struct Head {
     id: i64,
     user_id: i64,
     total: i64,
-    /// pending, confirmed or cancelled.
+    /// What pays it; without one it is paid elsewhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    account_id: Option<i64>,
+    /// pending, confirmed, paid or cancelled.
     status: String,
     /// Why it was cancelled.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -42,7 +51,7 @@ pub struct Head {
 }
 
 /// A product ordered, at the price it had.
-#[derive(Debug, Serialize, FromRow)]
+#[derive(Clone, Debug, Serialize, FromRow, ToSchema)]
 pub struct Item {
     sku: String,
     quantity: i64,
@@ -50,44 +59,67 @@ pub struct Item {
 }
 
 /// What an order is made from.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewOrder {
     user_id: i64,
+    account_id: Option<i64>,
+    #[schema(min_items = 1, max_items = 100)]
     items: Vec<NewItem>,
 }
 
 /// A product and how many of it.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewItem {
     sku: String,
+    #[schema(minimum = 1, maximum = 10_000)]
     quantity: i64,
 }
 
 /// `?user_id=&limit=&after=`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 pub struct Filter {
     user_id: Option<i64>,
+    /// Items at most, 1 to 100; default 20.
+    #[param(minimum = 1, maximum = 100)]
     limit: Option<i64>,
     after: Option<i64>,
 }
 
-/// `POST /orders`: 201, pending; 404 for no such user; 422. `GET /orders/{id}` tells what became of it.
+/// `POST /orders`: 201, pending; 404 for no such user or account; 422; 503 or 504 where a service that is
+/// asked does not answer. `GET /orders/{id}` tells what became of it.
+#[utoipa::path(post, path = "/orders", tag = "orders", request_body = NewOrder, params(IdempotencyKey), responses(
+    (status = 201, body = Order), (status = 404, description = "No such user or account"),
+    (status = 409, description = "The key is in flight"), (status = 422)))]
 pub async fn create(
-    State(db): State<Db>,
+    State(shop): State<Shop>,
+    once: Idempotent,
     Body(new): Body<NewOrder>,
-) -> Answer<(StatusCode, Json<Order>)> {
+) -> Answer<Response> {
     let wanted = wanted(new.items)?;
-    let user_id = new.user_id;
-    let order = db
-        .transaction(|tx| {
-            let wanted = wanted.clone();
-            async move { place(&tx, user_id, wanted).await }
-        })
-        .await?;
-    Ok((StatusCode::CREATED, Json(order)))
+    let (user_id, account_id) = (new.user_id, new.account_id);
+    let priced = match price(&shop, user_id, account_id, wanted).await {
+        Ok(priced) => priced,
+        // Who was answered before is answered again, whatever the others say by now.
+        Err(problem) => return once.replay(&shop.db).await?.ok_or(problem),
+    };
+    once.run(&shop.db, move |tx| {
+        let priced = priced.clone();
+        async move {
+            let order = place(&tx, user_id, account_id, priced).await?;
+            Ok((StatusCode::CREATED, Json(order)))
+        }
+    })
+    .await
+}
+
+/// What an order would be, from those who know.
+#[derive(Clone)]
+struct Priced {
+    items: Vec<Item>,
+    total: i64,
 }
 
 /// Each product once, in the order in which rows are locked everywhere.
@@ -105,26 +137,41 @@ fn wanted(items: Vec<NewItem>) -> Answer<BTreeMap<String, i64>> {
     Ok(wanted)
 }
 
-async fn place(tx: &Db, user_id: i64, wanted: BTreeMap<String, i64>) -> Result<Order> {
-    let user =
-        tx.query("SELECT id FROM users WHERE id = $1").bind(user_id).optional::<(i64,)>().await?;
-    if user.is_none() {
-        return Err(Problem::not_found("user", user_id).into_error());
-    }
+/// Both are asked at the same time; what is wrong with the user is told first.
+async fn price(
+    shop: &Shop,
+    user: i64,
+    account: Option<i64>,
+    wanted: BTreeMap<String, i64>,
+) -> Answer<Priced> {
+    let skus = wanted.keys().cloned().collect();
+    let (known, prices) =
+        tokio::join!(shop.users.check(user, account), shop.catalogue.prices(skus));
+    let prices = known.and(prices)?;
     let mut items = Vec::with_capacity(wanted.len());
     for (sku, quantity) in wanted {
-        let price = price(tx, &sku).await?;
+        let Some(&price) = prices.get(&sku) else {
+            return Err(Problem::invalid(format!("there is no product {sku}")));
+        };
         items.push(Item { sku, quantity, price });
     }
     let sum = |sum: i64, item: &Item| sum.checked_add(item.price.checked_mul(item.quantity)?);
     let total = items.iter().try_fold(0, sum).filter(|total| *total <= CENTS_MAX);
-    let total =
-        total.ok_or_else(|| Problem::invalid("the order's total is too large").into_error())?;
+    let total = total.ok_or_else(|| Problem::invalid("the order's total is too large"))?;
+    Ok(Priced { items, total })
+}
+
+async fn place(
+    tx: &Db,
+    user_id: i64,
+    account_id: Option<i64>,
+    Priced { items, total }: Priced,
+) -> Result<Order> {
     let id = schema::insert(
         tx,
-        "INSERT INTO orders (user_id, total, status) VALUES ($1, $2, 'pending')",
-        "INSERT INTO orders (user_id, total, status) VALUES ($1, $2, 'pending') RETURNING id",
-        [user_id.into(), total.into()],
+        "INSERT INTO orders (user_id, total, account_id, status) VALUES ($1, $2, $3, 'pending')",
+        "INSERT INTO orders (user_id, total, account_id, status) VALUES ($1, $2, $3, 'pending') RETURNING id",
+        [user_id.into(), total.into(), account_id.into()],
     )
     .await?;
     for item in &items {
@@ -140,20 +187,15 @@ async fn place(tx: &Db, user_id: i64, wanted: BTreeMap<String, i64>) -> Result<O
     }
     tx.publish(&OrderCreated { order: id, user: user_id }).await?;
     let (status, reason) = ("pending".to_owned(), None);
-    Ok(Order { head: Head { id, user_id, total, status, reason }, items })
-}
-
-async fn price(tx: &Db, sku: &str) -> Result<i64> {
-    let price: Option<(i64,)> =
-        tx.query("SELECT price FROM products WHERE sku = $1").bind(sku).optional().await?;
-    let none = || Problem::invalid(format!("there is no product {sku}")).into_error();
-    price.map(|(price,)| price).ok_or_else(none)
+    Ok(Order { head: Head { id, user_id, total, account_id, status, reason }, items })
 }
 
 /// `GET /orders/{id}`.
+#[utoipa::path(get, path = "/orders/{id}", tag = "orders", params(("id" = i64, Path)), responses(
+    (status = 200, body = Order), (status = 404)))]
 pub async fn get(State(db): State<Db>, Id(id): Id<i64>) -> Answer<Json<Order>> {
     let head = db
-        .query("SELECT id, user_id, total, status, reason FROM orders WHERE id = $1")
+        .query("SELECT id, user_id, total, account_id, status, reason FROM orders WHERE id = $1")
         .bind(id)
         .optional()
         .await?;
@@ -167,6 +209,8 @@ pub async fn get(State(db): State<Db>, Id(id): Id<i64>) -> Answer<Json<Order>> {
 }
 
 /// `GET /orders?user_id=&limit=&after=`.
+#[utoipa::path(get, path = "/orders", tag = "orders", params(Filter), responses(
+    (status = 200, body = Listed<Head>), (status = 422)))]
 pub async fn list(
     State(db): State<Db>,
     Params(filter): Params<Filter>,
@@ -174,9 +218,9 @@ pub async fn list(
     let (after, limit) = Page { limit: filter.limit, after: filter.after }.bounds()?;
     let query = match filter.user_id {
         Some(user) => db
-            .query("SELECT id, user_id, total, status, reason FROM orders WHERE user_id = $1 AND id > $2 ORDER BY id LIMIT $3")
+            .query("SELECT id, user_id, total, account_id, status, reason FROM orders WHERE user_id = $1 AND id > $2 ORDER BY id LIMIT $3")
             .bind(user),
-        None => db.query("SELECT id, user_id, total, status, reason FROM orders WHERE id > $1 ORDER BY id LIMIT $2"),
+        None => db.query("SELECT id, user_id, total, account_id, status, reason FROM orders WHERE id > $1 ORDER BY id LIMIT $2"),
     };
     let orders: Vec<Head> = query.bind(after).bind(limit).all().await?;
     Ok(Json(Listed::new(orders, limit, |o| o.id)))

@@ -1,24 +1,26 @@
 //! Lists, a page at a time, by key: the cost of a page does not grow with its distance.
 
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
-use crate::problem::{Answer, Problem};
+use mainstay::http::{Answer, Problem};
 
 const LIMIT_DEFAULT: i64 = 20;
 const LIMIT_MAX: i64 = 100;
 
 /// Which page: `?limit=20&after=KEY`.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 pub struct Page {
     /// Items at most, 1 to 100; default 20.
+    #[param(minimum = 1, maximum = 100)]
     pub limit: Option<i64>,
     /// The key that the page before ended with.
     pub after: Option<i64>,
 }
 
 /// One page of a list.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub struct Listed<T> {
     /// The items, by key.
     pub items: Vec<T>,

@@ -1,42 +1,74 @@
 //! The routes, the scope of each request, and an orderly end.
 
+use std::convert::Infallible;
 use std::io::{ErrorKind, Write};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{MatchedPath, Request};
 use axum::http::StatusCode;
-use axum::middleware::{self, Next};
-use axum::response::Response;
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
+use mainstay::http::service::TraceContextLayer;
+use mainstay::http::{IdempotencyLayer, Key, ScopeLayer};
 use mainstay::jobs::Worker;
-use mainstay::scope::{Kind, Scope};
 use mainstay::{Code, Db, Error, Result};
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
 
-use crate::config::Http;
+use crate::config::{Config, Http};
 use crate::health::{self, Readiness};
-use crate::problem::Problem;
-use crate::{accounts, observed, orders, products, users};
+use crate::part::Part;
+use crate::state::Shop;
+use crate::{
+    accounts, api, best_sellers, faults, limits, login, observed, orders, products, users,
+    worker as background,
+};
+use mainstay::http::Problem;
 
-/// How long requests under way may take to end once the service was asked to.
+/// How long requests under way, and then jobs, may take to end once the service was asked to.
 const DRAIN_LIMIT: Duration = Duration::from_secs(10);
 
-/// All routes on `db`.
-pub fn routes(readiness: Readiness) -> Router {
-    let db = readiness.db.clone();
-    Router::new()
+/// The routes of the services that this process is. Errors: CFG-003, HTTP-004, LIMIT-002.
+pub async fn routes(shop: &Shop, readiness: Readiness, config: &Config) -> Result<Router> {
+    let versions = api::versions(&config.api, mainstay::clock::Clock::system())?;
+    let documents = api::documents(&versions)?;
+    let limits::Layers { requests, login, orders } = limits::layers(config).await?;
+    let entering = Router::new()
+        .route("/login", post(login::ask))
+        .route("/login/code", post(login::enter))
+        .layer(login)
+        .route("/login", delete(login::leave))
+        .route("/me", get(login::me));
+    // A POST that is sent again with its key is done once.
+    let once = IdempotencyLayer::by(Key::client())?;
+    let ordering = post(orders::create).get(orders::list).layer::<_, Infallible>(once.clone());
+    let ordering = ordering.layer(orders);
+    let users = Router::new()
         .route("/users", post(users::create).get(users::list))
         .route("/users/{id}", get(users::get))
         .route("/accounts", post(accounts::create))
         .route("/accounts/{id}", get(accounts::get))
-        .route("/transfers", post(accounts::transfer))
+        .route("/transfers", post(accounts::transfer).layer(once))
+        .merge(entering);
+    let inventory = Router::new()
         .route("/products", get(products::list))
-        .route("/orders", post(orders::create).get(orders::list))
-        .route("/orders/{id}", get(orders::get))
-        .with_state(db)
+        .route("/prices", post(products::prices));
+    let analytics = Router::new().route("/best-sellers", get(best_sellers::list));
+    let orders = Router::new().route("/orders", ordering).route("/orders/{id}", get(orders::get));
+    let services = [
+        (Part::Users, users),
+        (Part::Orders, orders),
+        (Part::Inventory, inventory),
+        (Part::Analytics, analytics),
+    ];
+    let ours = services.into_iter().filter(|(part, _)| shop.part.is(*part));
+    let api = ours.fold(Router::new(), |all, (_, routes)| all.merge(routes));
+    let routes = Router::new()
+        .nest(api::UNDER, api.with_state(shop.clone()))
+        .merge(if config.http.faults { faults::routes(&shop.db, config) } else { Router::new() })
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready).with_state(readiness))
         .fallback(async || {
@@ -49,14 +81,16 @@ pub fn routes(readiness: Readiness) -> Router {
                 "the route takes other methods",
             )
         })
-        .layer(middleware::from_fn(in_scope))
-}
-
-/// Statements and checkouts are attributed to the request's route.
-async fn in_scope(request: Request, next: Next) -> Response {
-    let route = request.extensions().get::<MatchedPath>().map_or("unknown", MatchedPath::as_str);
-    let scope = Scope::new(Kind::Request, format!("{} {route}", request.method()));
-    scope.run(next.run(request)).await
+        .layer(requests)
+        .layer(limits::proxies(config))
+        .layer(limits::shedding())
+        // What is asked of other services carries the request's trace.
+        .layer(TraceContextLayer::new())
+        // Statements and checkouts are attributed to the request's route, and end with its deadline.
+        .layer(ScopeLayer::new());
+    // Who uses which version is for operators, as the metrics are: loopback alone, unless http.host says otherwise.
+    let usage = Router::new().route("/versions", versions.usage_route());
+    Ok(versions.wrap(routes).merge(documents.router()).merge(usage))
 }
 
 /// Takes the port. Errors: APP-002.
@@ -76,21 +110,29 @@ pub async fn listen(http: &Http) -> Result<TcpListener> {
 /// Serves until Ctrl-C or SIGTERM, then drains, first the requests and then the worker, and closes.
 pub async fn serve(
     listener: TcpListener,
-    db: Db,
-    http: &Http,
+    shop: Shop,
+    config: &Config,
     worker: Option<Worker>,
 ) -> Result<()> {
+    let db = shop.db.clone();
     let address = listener
         .local_addr()
         .map_err(|e| Error::new(Code::Listen, "the socket is gone").cause(e))?;
     let end = end_signals()?;
-    announce(&format!("http://{address}"), &db);
     let draining = Arc::new(AtomicBool::new(false));
-    let needs_database = http.ready_needs_database;
+    let needs_database = config.http.ready_needs_database;
     let measured = get(observed::metrics).with_state(observed::install(&db)?);
-    let app = routes(Readiness { db: db.clone(), draining: Arc::clone(&draining), needs_database });
-    let app = app.route("/metrics", measured);
-    let asked = Arc::new(tokio::sync::Notify::new());
+    let readiness = Readiness { db: db.clone(), draining: Arc::clone(&draining), needs_database };
+    let app = routes(&shop, readiness, config).await?.route("/metrics", measured);
+    let app = app.into_make_service_with_connect_info::<SocketAddr>();
+    announce(shop.part, &format!("http://{address}"), &db);
+    // On the way out by an error it ends with this function.
+    let (mut work, end_of_work) = (JoinSet::new(), Arc::new(Notify::new()));
+    if let Some(worker) = worker {
+        let end = Arc::clone(&end_of_work);
+        work.spawn(background::run(worker, async move { end.notified().await }, DRAIN_LIMIT));
+    }
+    let asked = Arc::new(Notify::new());
     let told = Arc::clone(&asked);
     let server = axum::serve(listener, app).with_graceful_shutdown(async move {
         end.await;
@@ -109,11 +151,8 @@ pub async fn serve(
         }
         () = limit => false,
     };
-    if let Some(worker) = worker
-        && let Err(error) = worker.drain(DRAIN_LIMIT).await
-    {
-        eprintln!("{}", error.report());
-    }
+    end_of_work.notify_one();
+    while work.join_next().await.is_some() {}
     match db.close(DRAIN_LIMIT).await {
         Err(error) if !drained => {
             eprintln!("some requests did not end in time and are cut off\n{}", error.report());
@@ -125,19 +164,23 @@ pub async fn serve(
 }
 
 /// Nobody need listen: where standard output is closed, the shop serves all the same.
-fn announce(url: &str, db: &Db) {
+fn announce(part: Part, url: &str, db: &Db) {
     let place = db.place();
+    if part != Part::All {
+        let _ = writeln!(std::io::stdout(), "shop's {part} listens on {url}, on {place}");
+        return;
+    }
     let user = r#"{"name":"Ada","email":"ada@example.com"}"#;
     let text = format!(
-        "shop listens on {url}, on {place}\n\ntry\n  curl -s {url}/products\n  \
-         curl -s {url}/users -H 'content-type: application/json' -d '{user}'\n\n"
+        "shop listens on {url}, on {place}\n\ntry\n  curl -s {url}/api/products\n  \
+         curl -s {url}/api/v2/users -H 'content-type: application/json' -d '{user}'\n\n"
     );
     let _ = std::io::stdout().write_all(text.as_bytes());
 }
 
 /// The signals to end at, caught from the call on: whoever reads that the shop listens may already
 /// ask it to end.
-fn end_signals() -> Result<impl Future<Output = ()> + Send> {
+pub(crate) fn end_signals() -> Result<impl Future<Output = ()> + Send> {
     use tokio::signal::unix::{SignalKind, signal};
     let wrong = |e| Error::new(Code::Listen, "signals can't be caught").cause(e);
     let mut interrupt = signal(SignalKind::interrupt()).map_err(wrong)?;

@@ -1,50 +1,66 @@
 //! Users.
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use mainstay::jobs::Jobs;
 use mainstay::{Code, Db, Error, FromRow, Violation};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
+use utoipa::ToSchema;
 
 use crate::events::WelcomeMail;
-use crate::extract::{Body, Id, Params};
+use crate::extract::{Id, Params};
 use crate::page::{Listed, Page};
-use crate::problem::{Answer, Problem};
 use crate::schema;
+use crate::v1::{ListedWithEmail, MadeWithEmail, ReadWithEmail};
+use mainstay::http::{Answer, Lifted, Lowered, Problem};
 
 const NAME_MAX_CHARS: usize = 200;
 const EMAIL_MAX_CHARS: usize = 320;
 
+/// What changed where a user is made.
+pub type Create = (MadeWithEmail,);
+/// Where one is read.
+pub type Read = (ReadWithEmail,);
+/// And in lists.
+pub type List = (ListedWithEmail,);
+
 /// A user.
-#[derive(Debug, Serialize, FromRow)]
+#[derive(Debug, Serialize, FromRow, ToSchema)]
 pub struct User {
-    id: i64,
-    name: String,
-    email: String,
+    pub(crate) id: i64,
+    pub(crate) name: String,
+    /// Null for who was made by version 1 of the API.
+    pub(crate) email: Option<String>,
 }
 
 /// What a user is made from.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewUser {
-    name: String,
-    email: String,
+    #[schema(min_length = 1, max_length = 200)]
+    pub(crate) name: String,
+    /// Must be there and be no null: only version 1 leaves it out.
+    #[serde(deserialize_with = "given")]
+    #[schema(value_type = String, max_length = 320, pattern = "^[^@]+@[^@]")]
+    pub(crate) email: Option<String>,
+}
+
+fn given<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    String::deserialize(from).map(Some)
 }
 
 /// `POST /users`: 201; 409 where the address is taken; 422.
+#[utoipa::path(post, path = "/users", tag = "users", request_body = NewUser, responses(
+    (status = 201, body = User), (status = 409, description = "The email is taken"), (status = 422)))]
 pub async fn create(
     State(db): State<Db>,
-    Body(new): Body<NewUser>,
-) -> Answer<(StatusCode, Json<User>)> {
+    Lifted(new, reply): Lifted<Create>,
+) -> Answer<(StatusCode, Lowered<Create>)> {
     let NewUser { name, email } = new;
     if name.trim().is_empty() || name.chars().count() > NAME_MAX_CHARS {
         return Err(Problem::invalid(format!("name must have 1 to {NAME_MAX_CHARS} characters")));
     }
-    // Whether an address exists, only a letter to it tells.
-    let plausible =
-        email.split_once('@').is_some_and(|(user, host)| !user.is_empty() && !host.is_empty());
-    if !plausible || email.chars().count() > EMAIL_MAX_CHARS {
+    if !email.as_deref().is_none_or(is_plausible) {
         return Err(Problem::invalid("email is no address"));
     }
     let (given_name, given_email) = (&name, &email);
@@ -68,7 +84,15 @@ pub async fn create(
             }
             _ => error.into(),
         })?;
-    Ok((StatusCode::CREATED, Json(User { id, name, email })))
+    Ok((StatusCode::CREATED, reply.lower(User { id, name, email })?))
+}
+
+/// Whether an address exists, only a letter to it tells.
+fn is_plausible(email: &str) -> bool {
+    let parts = email.split_once('@');
+    parts.is_some_and(|(user, host)| !user.is_empty() && !host.is_empty())
+        && !email.chars().any(char::is_control)
+        && email.chars().count() <= EMAIL_MAX_CHARS
 }
 
 fn is_about_email(error: &Error) -> bool {
@@ -78,14 +102,26 @@ fn is_about_email(error: &Error) -> bool {
 }
 
 /// `GET /users/{id}`.
-pub async fn get(State(db): State<Db>, Id(id): Id<i64>) -> Answer<Json<User>> {
-    let user =
+#[utoipa::path(get, path = "/users/{id}", tag = "users", params(("id" = i64, Path)), responses(
+    (status = 200, body = User), (status = 404)))]
+pub async fn get(
+    State(db): State<Db>,
+    Id(id): Id<i64>,
+    Lifted((), reply): Lifted<Read>,
+) -> Answer<Lowered<Read>> {
+    let user: Option<User> =
         db.query("SELECT id, name, email FROM users WHERE id = $1").bind(id).optional().await?;
-    user.map(Json).ok_or_else(|| Problem::not_found("user", id))
+    reply.lower(user.ok_or_else(|| Problem::not_found("user", id))?)
 }
 
 /// `GET /users?limit=&after=`.
-pub async fn list(State(db): State<Db>, Params(page): Params<Page>) -> Answer<Json<Listed<User>>> {
+#[utoipa::path(get, path = "/users", tag = "users", params(Page), responses(
+    (status = 200, body = Listed<User>), (status = 422)))]
+pub async fn list(
+    State(db): State<Db>,
+    Params(page): Params<Page>,
+    Lifted((), reply): Lifted<List>,
+) -> Answer<Lowered<List>> {
     let (after, limit) = page.bounds()?;
     let users: Vec<User> = db
         .query("SELECT id, name, email FROM users WHERE id > $1 ORDER BY id LIMIT $2")
@@ -93,5 +129,5 @@ pub async fn list(State(db): State<Db>, Params(page): Params<Page>) -> Answer<Js
         .bind(limit)
         .all()
         .await?;
-    Ok(Json(Listed::new(users, limit, |u| u.id)))
+    reply.lower(Listed::new(users, limit, |u| u.id))
 }

@@ -3,14 +3,15 @@
 use chrono::{DateTime, Utc};
 use mainstay_core::clock::Clock;
 use mainstay_core::{Code, Error, Result};
-use mainstay_jobs::admin::{Acted, Audit, JobDetail, JobInfo, Stats};
+use mainstay_jobs::admin::{Acted, Audit, GroupStats, JobDetail, JobInfo, Stats};
 use serde::Serialize;
+use serde_json::Value;
 
 /// Where counting stops.
 const COUNT_MAX: u64 = 100_000;
 
 /// One value as JSON on stdout.
-fn json<T: Serialize>(value: &T) -> Result<()> {
+pub(super) fn json<T: Serialize>(value: &T) -> Result<()> {
     let text = serde_json::to_string_pretty(value)
         .map_err(|e| Error::new(Code::JobPayload, "it can't be written as JSON").cause(e))?;
     println!("{text}");
@@ -18,7 +19,7 @@ fn json<T: Serialize>(value: &T) -> Result<()> {
 }
 
 /// Columns as wide as what is in them; numbers to the right.
-pub(super) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
+pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     let width = |at: usize| {
         let cells = rows.iter().map(|row| row[at].chars().count());
         cells.chain([head[at].chars().count()]).max().unwrap_or_default()
@@ -57,11 +58,11 @@ pub(super) fn counted(count: u64) -> String {
     if count >= COUNT_MAX { format!("{COUNT_MAX}+") } else { count.to_string() }
 }
 
-fn now() -> DateTime<Utc> {
+pub(super) fn now() -> DateTime<Utc> {
     Clock::system().wall().into()
 }
 
-pub(super) fn list(jobs: &[JobInfo], as_json: bool) -> Result<()> {
+pub(super) fn list(jobs: &[JobInfo], limit: u32, as_json: bool) -> Result<()> {
     if as_json {
         return json(&jobs);
     }
@@ -88,6 +89,9 @@ pub(super) fn list(jobs: &[JobInfo], as_json: bool) -> Result<()> {
     let rows: Vec<_> = jobs.iter().map(row).collect();
     let head = ["id", "state", "queue", "name", "failed", "enqueued", "when", "last error"];
     print!("{}", table(&head, &rows));
+    if let Some(last) = jobs.last().filter(|_| jobs.len() >= limit as usize) {
+        eprintln!("there may be more: --after {}", last.id);
+    }
     Ok(())
 }
 
@@ -96,22 +100,17 @@ fn first_line(text: &str) -> String {
 }
 
 pub(super) fn show(mut job: JobDetail, payload: bool, as_json: bool) -> Result<()> {
-    if !payload {
-        job.payload.clear();
-        job.result = None;
-    }
     if as_json {
+        if !payload {
+            job.payload.clear();
+            job.result = None;
+        }
         return json(&job);
     }
-    let (now, info) = (now(), &job.info);
+    let now = now();
+    let headers = job.options.as_object_mut().and_then(|options| options.remove("headers"));
+    let info = &job.info;
     println!("job {}: {} in `{}`, {}", info.id, info.name, info.queue, info.state);
-    println!("  enqueued  {} ({})", info.created_at, age(info.created_at, now));
-    if let Some(at) = info.run_at {
-        println!("  runs      {at} ({})", age(at, now));
-    }
-    if let Some(at) = info.finished_at {
-        println!("  ended     {at} ({})", age(at, now));
-    }
     println!(
         "  priority  {}, version {}, {} failed attempts, {} crashes",
         info.priority, job.version, info.attempt, job.crashes
@@ -119,28 +118,44 @@ pub(super) fn show(mut job: JobDetail, payload: bool, as_json: bool) -> Result<(
     if let Some(worker) = &job.worker {
         println!("  worker    {worker}");
     }
+    if let Some(Value::Object(headers)) = headers {
+        for (name, value) in &headers {
+            println!("  header    {name}: {}", value.as_str().unwrap_or_default());
+        }
+    }
     if job.options.as_object().is_some_and(|options| !options.is_empty()) {
         println!("  options   {}", job.options);
-    }
-    if let Some(progress) = &job.progress {
-        println!(
-            "  progress  {:.0} % {} ({})",
-            progress.done * 100.0,
-            progress.note,
-            age(progress.at, now)
-        );
-    }
-    for step in &job.steps {
-        println!("  step      {} ({})", step.name, age(step.at, now));
-    }
-    for error in &job.errors {
-        println!("  attempt {} failed: {} {}", error.attempt, error.code, error.message);
     }
     if payload {
         println!("  payload   {}", job.payload);
         println!("  result    {}", job.result.as_deref().unwrap_or("none"));
+    } else {
+        println!("  payload   {} bytes: --payload shows them", job.payload.len());
+    }
+    println!("  timeline");
+    for (at, what) in timeline(&job) {
+        let what = what.replace('\n', "\n      ");
+        println!("    {} ({}) {what}", at.format("%Y-%m-%d %H:%M:%S%.3f"), age(at, now));
     }
     Ok(())
+}
+
+/// What became of it, in the order of time: of attempts, by their workers' clocks.
+fn timeline(job: &JobDetail) -> Vec<(DateTime<Utc>, String)> {
+    let info = &job.info;
+    let mut out = vec![(info.created_at, "enqueued".to_owned())];
+    out.extend(job.steps.iter().map(|step| (step.at, format!("step {}", step.name))));
+    out.extend(job.errors.iter().map(|error| {
+        let at = DateTime::from_timestamp_micros(error.at_us).unwrap_or_default();
+        (at, format!("attempt {} failed: {} {}", error.attempt, error.code, error.message))
+    }));
+    out.extend(job.progress.iter().map(|progress| {
+        (progress.at, format!("{:.0} % done {}", progress.done * 100.0, progress.note))
+    }));
+    out.extend(info.run_at.map(|at| (at, "runs".to_owned())));
+    out.extend(info.finished_at.map(|at| (at, info.state.to_string())));
+    out.sort_by_key(|(at, _)| *at);
+    out
 }
 
 pub(super) fn acted(all: &[Acted], as_json: bool) -> Result<()> {
@@ -157,8 +172,48 @@ pub(super) fn count(count: u64, what: &str, as_json: bool) -> Result<()> {
     if as_json {
         return json(&serde_json::json!({ "count": count }));
     }
-    println!("{count} {what}");
+    println!("{} {what}", counted(count));
     Ok(())
+}
+
+/// Says that it was done.
+pub(super) fn told(what: &str, as_json: bool) -> Result<()> {
+    if as_json {
+        return json(&serde_json::json!({ "done": what }));
+    }
+    eprintln!("{what}");
+    Ok(())
+}
+
+pub(super) fn groups(groups: &[GroupStats], as_json: bool) -> Result<()> {
+    if as_json {
+        return json(&groups);
+    }
+    print!("{}", groups_text(groups, now()));
+    Ok(())
+}
+
+pub(super) const GROUPS_HEAD: [&str; 6] = ["group", "", "lag", "oldest", "dead", "events"];
+
+pub(super) fn group_cells(group: &GroupStats, now: DateTime<Utc>) -> [String; 6] {
+    let state = match (group.paused, group.replaying) {
+        (true, _) => "paused",
+        (false, true) => "replays",
+        (false, false) => "",
+    };
+    [
+        group.name.clone(),
+        state.to_owned(),
+        counted(group.lag),
+        group.oldest_at.map(|at| age(at, now)).unwrap_or_default(),
+        counted(group.dead),
+        group.events.join(" "),
+    ]
+}
+
+pub(super) fn groups_text(groups: &[GroupStats], now: DateTime<Utc>) -> String {
+    let rows: Vec<_> = groups.iter().map(|group| group_cells(group, now).to_vec()).collect();
+    table(&GROUPS_HEAD, &rows)
 }
 
 pub(super) fn stats(stats: &Stats, as_json: bool) -> Result<()> {
@@ -177,6 +232,7 @@ pub(super) fn stats_text(stats: &Stats) -> String {
             if queue.paused { "paused" } else { "" }.to_owned(),
             counted(queue.ready),
             counted(queue.scheduled),
+            counted(queue.retrying),
             counted(queue.parked),
             counted(queue.running),
             counted(queue.handed),
@@ -185,7 +241,18 @@ pub(super) fn stats_text(stats: &Stats) -> String {
         ]
     };
     let rows: Vec<_> = stats.queues.iter().map(queue).collect();
-    let head = ["queue", "", "ready", "scheduled", "parked", "running", "handed", "dead", "oldest"];
+    let head = [
+        "queue",
+        "",
+        "ready",
+        "scheduled",
+        "retrying",
+        "parked",
+        "running",
+        "handed",
+        "dead",
+        "oldest",
+    ];
     let mut out = table(&head, &rows);
     let worker = |worker: &mainstay_jobs::admin::WorkerStats| {
         vec![

@@ -1,11 +1,18 @@
 //! `mainstay lab`: a database's behaviour, shown live on the user's own.
 
+mod covering;
 mod deadlock;
+mod exhaustion;
 mod isolation;
+mod leak;
+mod measure;
+mod nplusone;
+mod prefix;
 mod print;
 mod scenarios;
 mod session;
 mod table;
+mod watch;
 
 use std::time::Duration;
 
@@ -15,8 +22,14 @@ use mainstay_core::{Code, Error, Result};
 use mainstay_db::Db;
 use mainstay_pool::Options;
 
+pub use covering::{Covering, covering_index};
 pub use deadlock::{Report, deadlock};
+pub use exhaustion::{Exhaustion, Orders, pool_exhaustion, small_pool};
 pub use isolation::{Cell, Matrix, Row, Verdict, isolation, parts};
+pub use leak::{InUse, Kept, Leak, leak};
+pub use measure::{Access, Measured};
+pub use nplusone::{Loaded, NPlusOne, n_plus_one};
+pub use prefix::{Built, LeftPrefix, index_left_prefix};
 pub use scenarios::{ANOMALIES, Anomaly};
 
 use crate::target::Target;
@@ -31,6 +44,44 @@ pub enum Lab {
     Isolation(Where),
     /// Makes a deadlock, shows both its sides, and how the victim is run again
     Deadlock(Where),
+    /// Loads a list with a query for each row, then with one for all, and counts what both take
+    NPlusOne(Where),
+    /// Keeps connections through calls to another service until the pool is empty, then does not
+    PoolExhaustion(Where),
+    /// Keeps connections that nobody uses any more, shows who has them, then gives them back
+    Leak(Where),
+    /// Shows which queries an index on (a, b, c) serves, and builds what the doctor says the others lack
+    IndexLeftPrefix(Where),
+    /// Has an index answer a query alone, and measures what that costs who writes
+    CoveringIndex(Where),
+}
+
+impl Lab {
+    fn place(&self) -> &Where {
+        match self {
+            Lab::Isolation(place)
+            | Lab::Deadlock(place)
+            | Lab::NPlusOne(place)
+            | Lab::PoolExhaustion(place)
+            | Lab::Leak(place)
+            | Lab::IndexLeftPrefix(place)
+            | Lab::CoveringIndex(place) => place,
+        }
+    }
+
+    fn pool(&self) -> Options {
+        if matches!(self, Lab::PoolExhaustion(_) | Lab::Leak(_)) {
+            return small_pool();
+        }
+        Options {
+            max_size: CONNECTIONS,
+            // A transaction may wait for a lock for as long as a scenario takes.
+            acquire_timeout: Duration::from_secs(60),
+            leak_after: None,
+            transaction_idle_after: None,
+            ..Options::default()
+        }
+    }
 }
 
 /// On which database, and how it is shown.
@@ -48,22 +99,14 @@ pub struct Where {
 ///
 /// Errors: CFG-001 to CFG-004, those of [`connect`](mainstay_db::Connect::connect) and of a statement.
 pub async fn run(lab: Lab) -> Result<()> {
-    let (Lab::Isolation(place) | Lab::Deadlock(place)) = &lab;
+    let place = lab.place();
     let target = Target::find(place.url.clone())?;
-    let options = Options {
-        max_size: CONNECTIONS,
-        // A transaction may wait for a lock for as long as a scenario takes.
-        acquire_timeout: Duration::from_secs(60),
-        leak_after: None,
-        transaction_idle_after: None,
-        ..Options::default()
-    };
-    let db = target.connect().name("lab").pool(options).connect().await?;
+    let db = target.connect().name("lab").pool(lab.pool()).connect().await?;
     if !place.json {
         eprintln!("{} ({})", db.place(), target.origin);
     }
     let shown = tokio::select! {
-        shown = show(&lab, &db) => shown,
+        shown = Box::pin(show(&lab, &db)) => shown,
         _ = tokio::signal::ctrl_c() => Err(Error::user("stopped; what was made is dropped again")),
     };
     if shown.is_err() {
@@ -93,8 +136,33 @@ async fn show(lab: &Lab, db: &Db) -> Result<()> {
             });
             print::deadlock(&report.await?, place.json);
         }
+        Lab::NPlusOne(place) => {
+            print::n_plus_one(&told(|say| n_plus_one(db, say)).await?, place.json);
+        }
+        Lab::PoolExhaustion(place) => {
+            print::exhaustion(&told(|say| pool_exhaustion(db, say)).await?, place.json);
+        }
+        Lab::Leak(place) => print::leak(&told(|say| leak(db, say)).await?, place.json),
+        Lab::IndexLeftPrefix(place) => {
+            print::left_prefix(&told(|say| index_left_prefix(db, say)).await?, place.json);
+        }
+        Lab::CoveringIndex(place) => {
+            print::covering(&told(|say| covering_index(db, say)).await?, place.json);
+        }
     }
     Ok(())
+}
+
+/// Runs a scenario, with what it says it does beside something that turns, for as long as that takes.
+async fn told<T, F: Future<Output = Result<T>>>(
+    scenario: impl FnOnce(Box<dyn Fn(&str) + Sync>) -> F,
+) -> Result<T> {
+    let bar = ProgressBar::new_spinner();
+    bar.enable_steady_tick(Duration::from_millis(100));
+    let shown = bar.clone();
+    let outcome = scenario(Box::new(move |line| shown.set_message(line.to_owned()))).await;
+    bar.finish_and_clear();
+    outcome
 }
 
 fn style() -> ProgressStyle {

@@ -5,23 +5,16 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use mainstay_core::Result;
 use mainstay_db::{AssertSqlSafe, Db, Engine};
 
-/// A table with the rows (1, 10) and (2, 20). To be [dropped](Table::drop): nothing else does.
+/// A table of the lab's. To be [dropped](Table::drop): nothing else does.
 pub(crate) struct Table<'d> {
     db: &'d Db,
     name: String,
 }
 
 impl<'d> Table<'d> {
-    /// Its name is this process's alone.
+    /// With the rows (1, 10) and (2, 20).
     pub(crate) async fn create(db: &'d Db) -> Result<Self> {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let (process, number) = (std::process::id(), NEXT.fetch_add(1, Relaxed));
-        let name = format!("mainstay_lab_{process}_{number}");
-        let engine = if db.engine() == Engine::MySql { " ENGINE=InnoDB" } else { "" };
-        let create =
-            format!("CREATE TABLE {name} (id BIGINT PRIMARY KEY, value BIGINT NOT NULL){engine}");
-        db.query(AssertSqlSafe(create)).execute().await?;
-        let table = Self { db, name };
+        let table = Self::make(db, "rows", "id BIGINT PRIMARY KEY, value BIGINT NOT NULL").await?;
         let insert = format!("INSERT INTO {} (id, value) VALUES (1, 10), (2, 20)", table.name);
         match db.query(AssertSqlSafe(insert)).execute().await {
             Ok(_) => Ok(table),
@@ -30,6 +23,53 @@ impl<'d> Table<'d> {
                 Err(error)
             }
         }
+    }
+
+    /// Without rows. Its name is this process's alone, and ends in `what`.
+    pub(crate) async fn make(db: &'d Db, what: &str, columns: &str) -> Result<Self> {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let (process, number) = (std::process::id(), NEXT.fetch_add(1, Relaxed));
+        let name = format!("mainstay_lab_{process}_{number}_{what}");
+        let how = match db.engine() {
+            Engine::MySql => " ENGINE=InnoDB",
+            // What is shown is not to depend on when the server looks after the table.
+            Engine::Postgres => " WITH (autovacuum_enabled = false)",
+            Engine::Sqlite => "",
+        };
+        let create = format!("CREATE TABLE {name} ({columns}){how}");
+        db.query(AssertSqlSafe(create)).execute().await?;
+        Ok(Self { db, name })
+    }
+
+    /// Runs `sql`, whose `{t}` is the table, on a session of its own, so that anything may be sent. Returns the rows
+    /// changed.
+    pub(crate) async fn run(&self, sql: &str) -> Result<u64> {
+        self.db.session().await?.run(&self.sql(sql)).await
+    }
+
+    /// `sql` with the table's name for `{t}`.
+    pub(crate) fn sql(&self, sql: &str) -> String {
+        sql.replace("{t}", &self.name)
+    }
+
+    /// Inserts `count` rows, the numbers from 0 on: `values` are expressions of `n`.
+    pub(crate) async fn fill(&self, columns: &str, values: &str, count: u32) -> Result<()> {
+        let numbers = numbers(count);
+        let insert = format!("INSERT INTO {{t}} ({columns}) SELECT {values} FROM {numbers}");
+        self.run(&insert).await.map(drop)
+    }
+
+    /// Has the planner know what is in it; on PostgreSQL also which pages all may see. Not on SQLite, where ANALYZE leaves
+    /// tables behind, and which does without.
+    pub(crate) async fn analyze(&self) -> Result<()> {
+        let sql = match self.db.engine() {
+            Engine::Postgres => "VACUUM (ANALYZE) {t}",
+            Engine::MySql => "ANALYZE TABLE {t}",
+            Engine::Sqlite => return Ok(()),
+        };
+        let sql = self.sql(sql);
+        // MySQL answers with rows.
+        self.db.session().await?.rows(&sql, Vec::new()).await.map(drop)
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -45,6 +85,18 @@ impl<'d> Table<'d> {
         let sql = format!("DROP TABLE {}", self.name);
         self.db.query(AssertSqlSafe(sql)).execute().await.map(drop)
     }
+}
+
+/// A table expression whose column `n` has the numbers from 0 to below `count`, in order, on any engine.
+pub(crate) fn numbers(count: u32) -> String {
+    let digit =
+        (1..10).fold("SELECT 0 AS d".to_owned(), |all, d| format!("{all} UNION ALL SELECT {d}"));
+    let places = count.max(2).saturating_sub(1).ilog10() + 1;
+    let each =
+        |of: &dyn Fn(u32) -> String, by: &str| (0..places).map(of).collect::<Vec<_>>().join(by);
+    let n = each(&|place| format!("{} * d{place}.d", 10_u32.pow(place)), " + ");
+    let digits = each(&|place| format!("({digit}) d{place}"), ", ");
+    format!("(SELECT {n} AS n FROM {digits}) numbers WHERE n < {count} ORDER BY n")
 }
 
 /// Drops what a run that was cut off has left, of this process.

@@ -18,11 +18,11 @@ fn mainstay(arguments: &[&str]) -> Command {
     command
 }
 
-fn run(arguments: &[&str]) -> Output {
+pub(crate) fn run(arguments: &[&str]) -> Output {
     mainstay(arguments).output().unwrap()
 }
 
-fn text(bytes: &[u8]) -> String {
+pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).unwrap()
 }
 
@@ -117,29 +117,54 @@ fn a_wrong_url_and_a_server_that_is_down_are_told() {
     }
 }
 
+#[test]
+fn a_lab_of_failures_shows_both_ways_and_what_the_doctor_said() {
+    let output = run(&["lab", "n-plus-one"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let shown = text(&output.stdout);
+    // Names have the process's number in them, and times are what they are.
+    let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    assert!(shown.lines().any(|line| words(line) == ["statements", "201", "2"]), "{shown}");
+    assert!(shown.contains("warning[DOC-001]: N+1: 200 times"), "{shown}");
+    assert!(shown.contains("✓ the same books, in 2 statements instead of 201"), "{shown}");
+}
+
+#[test]
+fn a_lab_of_failures_as_json_is_all_of_the_output() {
+    let output = run(&["lab", "n-plus-one", "--json"]);
+    assert!(output.status.success());
+    let value: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(value["before"]["statements"], 201);
+    assert_eq!(value["before"]["findings"][0]["code"], "DOC-001");
+    assert_eq!(value["after"]["findings"], serde_json::json!([]));
+    assert_eq!(text(&output.stderr), "", "nothing else is said");
+}
+
 /// Stopped by Ctrl-C in the middle, it leaves nothing behind.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lab_that_is_stopped_drops_its_tables() {
     let fresh = Fresh::new(Engine::MariaDb).await;
     let db = Db::connect(fresh.url()).await.unwrap();
     let count = "SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = DATABASE()";
-    let mut lab = mainstay(&["lab", "isolation", "--url", fresh.url()])
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    for _ in 0..1000 {
-        if db.query(count).scalar::<i64>().await.unwrap() > 0 {
-            break;
+    for scenario in ["isolation", "pool-exhaustion", "leak", "index-left-prefix"] {
+        let mut lab = mainstay(&["lab", scenario, "--url", fresh.url()])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        for _ in 0..1000 {
+            if db.query(count).scalar::<i64>().await.unwrap() > 0 {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let stopped = Command::new("kill").args(["-INT", &lab.id().to_string()]).status().unwrap();
+        assert!(stopped.success(), "it was still at work");
+        let status = lab.wait().unwrap();
+        assert!(!status.success());
+        assert_eq!(db.query(count).scalar::<i64>().await.unwrap(), 0, "{scenario}");
     }
-    tokio::time::sleep(Duration::from_millis(300)).await;
-    let stopped = Command::new("kill").args(["-INT", &lab.id().to_string()]).status().unwrap();
-    assert!(stopped.success(), "it was still at work");
-    let status = lab.wait().unwrap();
-    assert!(!status.success());
-    assert_eq!(db.query(count).scalar::<i64>().await.unwrap(), 0);
     db.close(Duration::from_secs(5)).await.unwrap();
     fresh.remove().await;
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use mainstay_core::Error;
 use mainstay_db::Db;
-use mainstay_jobs::{Context, Job, Jobs, Worker};
+use mainstay_jobs::{Context, Event, Job, Jobs, Worker};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -20,6 +20,15 @@ impl Job for Mail {
     const MAX_ATTEMPTS: u32 = 1;
 }
 
+#[derive(Serialize, Deserialize)]
+struct Moved {
+    to: String,
+}
+
+impl Event for Moved {
+    const NAME: &'static str = "moved";
+}
+
 struct Shell {
     url: String,
 }
@@ -27,11 +36,17 @@ struct Shell {
 impl Shell {
     /// What it prints, and whether it went well.
     fn run(&self, args: &[&str]) -> (String, bool) {
+        let (text, code) = self.code(args);
+        (text, code == Some(0))
+    }
+
+    /// What it prints, and the code that it exits with.
+    fn code(&self, args: &[&str]) -> (String, Option<i32>) {
         let mut command = Command::new(env!("CARGO_BIN_EXE_mainstay"));
         command.arg("jobs").args(args).env("DATABASE_URL", &self.url).env("USER", "ada");
         let out = command.output().unwrap();
         let text = [out.stdout, out.stderr].concat();
-        (String::from_utf8(text).unwrap(), out.status.success())
+        (String::from_utf8(text).unwrap(), out.status.code())
     }
 
     fn json(&self, args: &[&str]) -> Value {
@@ -41,9 +56,18 @@ impl Shell {
     }
 }
 
+/// A fresh database with the tables of jobs.
+async fn fresh(folder: &tempfile::TempDir) -> (Shell, Db) {
+    let url = format!("sqlite:{}", folder.path().join("j.db").display());
+    let db = Db::connect(&url).await.unwrap();
+    mainstay_jobs::install(&db).await.unwrap();
+    (Shell { url }, db)
+}
+
 /// A job that failed for good, one that waits, and one for later.
 async fn filled(db: &Db) {
-    db.enqueue(&Mail { to: "private@example.com".to_owned() }).await.unwrap();
+    let mail = Mail { to: "private@example.com".to_owned() };
+    db.enqueue(&mail).header("trace", "t-1").await.unwrap();
     let worker = Worker::builder(db, ())
         .queue(mainstay_jobs::Queue::new("mail"))
         .handle(|_: Mail, _: Context<()>| async { Err::<(), _>(Error::user("no such mailbox")) })
@@ -110,4 +134,102 @@ async fn jobs_are_shown_and_acted_on() {
     assert!(!fine && text.contains("there is no group `nobody`"), "{text}");
     let (text, fine) = shell.run(&["list", "--state", "sleepy"]);
     assert!(!fine && text.contains("no state of a job"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_jobs_are_acted_on_only_where_it_is_said_which() {
+    let folder = tempfile::tempdir().unwrap();
+    let (shell, db) = fresh(&folder).await;
+    filled(&db).await;
+    for args in [["retry", "--dead"], ["delete", "--dead"], ["cancel", "--state=scheduled"]] {
+        let (text, code) = shell.code(&args);
+        let all = ["--queue", "--name", "--all"].iter().all(|one| text.contains(one));
+        assert!(code == Some(2) && all, "{args:?} {code:?} {text}");
+    }
+    for args in [
+        &["retry"][..],
+        &["cancel", "--dead", "--all"],
+        &["cancel", "--state", "dead", "--all"],
+        &["delete", "--state", "ready", "--all"],
+        &["delete", "1", "--all"],
+        &["retry", "1", "--dead", "--all"],
+        &["retry", "1", "--dry-run"],
+        &["retry", "--dead", "--all", "--queue", "mail"],
+    ] {
+        let (text, code) = shell.code(args);
+        assert_eq!(code, Some(2), "{args:?} {text}");
+    }
+
+    let (text, fine) = shell.run(&["retry", "--dead", "--all", "--dry-run"]);
+    assert!(fine && text.contains("1 jobs would be ready again"), "{text}");
+    assert_eq!(shell.json(&["delete", "--dead", "--name", "mail", "--dry-run"])["count"], 1);
+    assert_eq!(shell.json(&["retry", "--dead", "--queue", "elsewhere"])["count"], 0);
+    assert_eq!(shell.json(&["list", "--state", "dead"]).as_array().unwrap().len(), 1);
+    assert_eq!(shell.json(&["retry", "--dead", "--name", "mail"])["count"], 1);
+    assert_eq!(shell.json(&["cancel", "--state", "ready", "--queue", "mail"])["count"], 2);
+    let (text, fine) = shell.run(&["delete", "--state", "cancelled", "--all"]);
+    assert!(fine && text.contains("2 jobs were deleted"), "{text}");
+    assert_eq!(shell.json(&["list"]).as_array().unwrap().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn jobs_are_found_page_by_page_and_told_in_full() {
+    let folder = tempfile::tempdir().unwrap();
+    let (shell, db) = fresh(&folder).await;
+    filled(&db).await;
+    db.enqueue(&Mail { to: "d".to_owned() }).unique("mail d").await.unwrap();
+    let ids = |args: &[&str]| -> Vec<i64> {
+        let all = shell.json(args);
+        all.as_array().unwrap().iter().map(|job| job["id"].as_i64().unwrap()).collect()
+    };
+    assert_eq!(ids(&["list", "--limit", "2"]), [4, 3]);
+    assert_eq!(ids(&["list", "--limit", "2", "--after", "3"]), [2, 1]);
+    let (text, _) = shell.run(&["list", "--limit", "2"]);
+    assert!(text.contains("--after 3"), "{text}");
+    assert_eq!(ids(&["list", "--key", "mail d"]), [4]);
+    assert_eq!(ids(&["list", "--since", "1h", "--queue", "mail", "--name", "mail"]), [4, 3, 2, 1]);
+    assert!(ids(&["list", "--until", "1h"]).is_empty());
+    assert!(ids(&["list", "--since", "2999-01-01T00:00:00Z"]).is_empty());
+    for wrong in ["--since=yesterday", "--limit=0", "--after=x"] {
+        assert_eq!(shell.code(&["list", wrong]).1, Some(2), "{wrong}");
+    }
+
+    let (text, _) = shell.run(&["show", "1"]);
+    for part in ["enqueued", "attempt 1 failed: APP-001", "dead", "trace: t-1", "timeline"] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+    let job = shell.json(&["show", "1", "--payload"]);
+    assert_eq!(job["errors"].as_array().unwrap().len(), 1);
+    assert!(job["payload"].as_str().unwrap().contains("private@"));
+    assert_eq!(shell.json(&["show", "1"])["payload"], "");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn groups_are_shown_with_their_lag() {
+    let folder = tempfile::tempdir().unwrap();
+    let (shell, db) = fresh(&folder).await;
+    let worker = Worker::builder(&db, ())
+        .subscribe("billing", |_: Moved, _: Context<()>| async { Ok(()) })
+        .start()
+        .await
+        .unwrap();
+    worker.drain(Duration::from_secs(20)).await.unwrap();
+    db.publish(&Moved { to: "x".to_owned() }).await.unwrap();
+
+    let paused = shell.json(&["pause", "group:billing"]);
+    assert_eq!(paused["done"], "`group:billing` is paused");
+    let groups = shell.json(&["groups"]);
+    assert_eq!(groups[0]["name"], "billing");
+    assert_eq!(groups[0]["events"][0], "moved");
+    assert_eq!((groups[0]["lag"].as_u64(), groups[0]["paused"].as_bool()), (Some(1), Some(true)));
+    let (text, fine) = shell.run(&["groups"]);
+    for part in ["billing", "paused", "lag", "moved", "ago"] {
+        assert!(fine && text.contains(part), "{part} in {text}");
+    }
+    assert!(shell.run(&["dash", "--once"]).0.contains("billing"));
+    assert_eq!(shell.json(&["dash"])["groups"][0]["lag"], 1);
+    assert_eq!(shell.json(&["resume", "group:billing"])["done"], "`group:billing` goes on");
+    assert_eq!(shell.json(&["replay", "billing", "--from", "start"])["count"], 0);
+    assert_eq!(shell.json(&["audit"])[0]["action"], "replay");
+    assert!(shell.json(&["install"])["done"].is_string());
 }

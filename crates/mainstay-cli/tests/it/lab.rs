@@ -20,7 +20,13 @@ async fn found(engine: Engine) -> Matrix {
     assert_eq!(last.into_inner(), parts(&db), "the progress comes to its end");
     let tables = match db.engine() {
         mainstay_db::Engine::Sqlite => "SELECT COUNT(*) FROM sqlite_schema",
-        _ => "SELECT COUNT(*) FROM information_schema.tables WHERE table_name LIKE 'mainstay_lab%'",
+        mainstay_db::Engine::Postgres => {
+            "SELECT COUNT(*) FROM information_schema.tables WHERE table_name LIKE 'mainstay_lab%'"
+        }
+        // The catalogue is the server's, where other tests have databases of their own.
+        mainstay_db::Engine::MySql => {
+            "SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name LIKE 'mainstay_lab%'"
+        }
     };
     let left: i64 = db.query(tables).scalar().await.unwrap();
     assert_eq!(left, 0, "its tables are dropped again");
@@ -100,7 +106,8 @@ async fn a_deadlock_is_shown_and_retried() {
             let shown = report.deadlock.unwrap();
             let other = shown.contains("the other, a transaction begun at");
             assert!(other || engine == Engine::MariaDb, "{shown}");
-            assert_eq!(report.attempts, 3);
+            // Where both are slow, each may have been the victim once.
+            assert!((3..=4).contains(&report.attempts), "{}", report.attempts);
         }
         db.close(std::time::Duration::from_secs(10)).await.unwrap();
         fresh.remove().await;

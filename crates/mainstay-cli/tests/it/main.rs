@@ -3,6 +3,11 @@
 #![allow(missing_docs, reason = "a test binary has no readers outside")]
 
 mod command;
+mod doctor;
 mod jobs;
 mod lab;
+mod lab_failures;
+mod lab_indexes;
 mod migrate;
+mod route;
+mod versions;

@@ -1,4 +1,4 @@
-//! The table of error codes. `docs/errors.md` is written from it, and a test holds the two together.
+//! The table of error codes; those of findings are in `findings.rs`. `docs/errors.md` is written from it, and a test holds the two together.
 
 use std::fmt;
 
@@ -56,7 +56,7 @@ macro_rules! codes {
     };
 }
 
-codes! {
+routing! { findings! { codes! {
     /// The program's own refusal, made with `Error::user`.
     User = "APP-001", User, Never, fix "the message says what the program expects";
 
@@ -275,139 +275,6 @@ codes! {
     ExpandOrder = "MIG-018", Operation, Never, fix "do the steps in their order; mainstay migrate expand status shows them";
     /// The data do not allow the step, such as a NULL where none may be.
     ExpandData = "MIG-019", Operation, Never, fix "correct the rows named, and run the step again";
-    /// An index is built while writers are locked out.
-    LintIndexNotConcurrent = "LINT-001", Program, Never,
-        fix "CREATE INDEX CONCURRENTLY, outside a transaction";
-    /// An index is dropped while readers and writers are locked out.
-    LintIndexDropNotConcurrent = "LINT-002", Program, Never,
-        fix "DROP INDEX CONCURRENTLY, outside a transaction";
-    /// A statement that can't run in a transaction stands in a file that runs in one.
-    LintNotInTransaction = "LINT-003", Program, Never,
-        fix "leave executeInTransaction out of the file's .conf";
-    /// A new column's default is another for each row, so that the table is rewritten under its lock.
-    LintVolatileDefault = "LINT-005", Program, Never,
-        fix "add the column without the default, set the default, and fill old rows in batches";
-    /// A new column's default rewrites the table, on a server before PostgreSQL 11.
-    LintDefaultRewrite = "LINT-006", Program, Never,
-        fix "add the column without the default, set the default, and fill old rows in batches";
-    /// A new identity, serial or stored column rewrites the table under its lock.
-    LintColumnRewrite = "LINT-007", Program, Never, fix "add a plain column and fill it in batches";
-    /// A change of type rewrites the table under its lock.
-    LintTypeChange = "LINT-008", Program, Never,
-        fix "add a new column, write both, fill it in batches, and drop the old one later";
-    /// SET NOT NULL reads the whole table under its lock.
-    LintSetNotNull = "LINT-009", Program, Never,
-        fix "add CHECK (column IS NOT NULL) NOT VALID, validate it in a later file, then SET NOT NULL";
-    /// A new CHECK reads the whole table under its lock.
-    LintCheckValidates = "LINT-010", Program, Never,
-        fix "add it NOT VALID, and VALIDATE CONSTRAINT in a later file";
-    /// A new foreign key reads the whole table with both tables locked against writers.
-    LintForeignKeyValidates = "LINT-011", Program, Never,
-        fix "add it NOT VALID, and VALIDATE CONSTRAINT in a later file";
-    /// A constraint is validated by the transaction that added it NOT VALID.
-    LintValidateTogether = "LINT-012", Program, Never, fix "VALIDATE CONSTRAINT in a later file";
-    /// A unique or primary key builds its index with readers and writers locked out.
-    LintUniqueBuildsIndex = "LINT-013", Program, Never,
-        fix "CREATE UNIQUE INDEX CONCURRENTLY, then ADD CONSTRAINT ... USING INDEX";
-    /// An exclusion constraint builds its index with readers and writers locked out.
-    LintExclusion = "LINT-014", Program, Never,
-        fix "create it with the table, or at an hour when nobody writes";
-    /// A value is added to an enum, or used, in a transaction that does not allow it.
-    LintEnumValue = "LINT-015", Program, Never,
-        fix "add the value in a file of its own, and use it in a later one";
-    /// A table is written anew with everybody locked out: VACUUM FULL, CLUSTER and their like.
-    LintFullRewrite = "LINT-016", Program, Never, fix "plain VACUUM, or pg_repack";
-    /// REINDEX locks writers out.
-    LintReindex = "LINT-017", Program, Never, fix "REINDEX ... CONCURRENTLY, outside a transaction";
-    /// A materialized view is filled anew with its readers locked out.
-    LintRefreshView = "LINT-018", Program, Never,
-        fix "REFRESH MATERIALIZED VIEW CONCURRENTLY, which needs a unique index on the view";
-    /// One transaction locks several tables of some size.
-    LintSeveralLocks = "LINT-019", Program, Never, fix "one file for each table";
-    /// A table is locked by LOCK TABLE.
-    LintLockTable = "LINT-020", Program, Never,
-        fix "leave it out, or name the weakest mode that does";
-    /// A new column is serial.
-    LintSerial = "LINT-021", Program, Never, fix "bigint GENERATED ALWAYS AS IDENTITY";
-    /// A new column keeps a time without its time zone.
-    LintTimestamp = "LINT-022", Program, Never, fix "timestamptz";
-    /// A new column is json.
-    LintJson = "LINT-023", Program, Never, fix "jsonb";
-    /// A new column is char(n), which is padded with spaces.
-    LintCharType = "LINT-024", Program, Never, fix "text or varchar(n)";
-    /// A column is added NOT NULL without a default.
-    LintNotNullColumn = "LINT-101", Program, Never,
-        fix "give it a default, or add it nullable, fill it and set NOT NULL later";
-    /// A table or a column is renamed while programs use its old name.
-    LintRename = "LINT-102", Program, Never,
-        fix "add the new one and move over; for a table, leave a view under the old name";
-    /// A column is dropped with what it holds.
-    LintDropColumn = "LINT-103", Program, Never,
-        fix "deploy a program that does not know the column first";
-    /// A table is dropped with what it holds.
-    LintDropTable = "LINT-104", Program, Never,
-        fix "rename it first, and drop it in a later migration";
-    /// TRUNCATE ... CASCADE empties tables that it does not name.
-    LintTruncateCascade = "LINT-105", Program, Never, fix "name the tables";
-    /// A database or a schema is dropped.
-    LintDropDatabase = "LINT-106", Program, Never,
-        fix "drop tables by name, or let an operator do it by hand";
-    /// One statement changes every row of a table of some size.
-    LintUnfilteredWrite = "LINT-107", Program, Never,
-        fix "change the rows in batches, each in a transaction of its own";
-    /// Rows are changed in a transaction that holds the lock of a changed table.
-    LintBackfillWithDdl = "LINT-108", Program, Never, fix "change rows in a file of its own";
-    /// An index does what another does already.
-    LintDuplicateIndex = "LINT-111", Program, Never, fix "keep the one of them that serves more";
-    /// A foreign key's columns have no index.
-    LintForeignKeyNoIndex = "LINT-112", Program, Never, fix "CREATE INDEX on the referring columns";
-    /// A new table has no primary key.
-    LintNoPrimaryKey = "LINT-113", Program, Never, fix "give it a primary key";
-    /// A key has 32 bits or fewer.
-    LintNarrowKey = "LINT-114", Program, Never, fix "bigint";
-    /// Money is kept in a type that rounds it or depends on the locale.
-    LintInexactMoney = "LINT-115", Program, Never, fix "numeric, or whole cents in a bigint";
-    /// A change of the schema waits for its lock without bound.
-    LintLockTimeout = "LINT-116", Program, Never,
-        fix "set lock_timeout (MySQL: lock_wait_timeout) before it, and try again when it fails";
-    /// A change copies the table, or goes over it, with writers locked out.
-    LintMySqlWritersBlocked = "LINT-201", Program, Never,
-        fix "gh-ost or pt-online-schema-change, or a new column that is filled in batches";
-    /// A change writes the table anew beside its writers.
-    LintMySqlRebuild = "LINT-202", Program, Never,
-        fix "an hour with few writes, or a tool that copies at a pace";
-    /// Text is kept as utf8mb3, which lacks characters of four bytes.
-    LintUtf8mb3 = "LINT-203", Program, Never, fix "CHARACTER SET utf8mb4";
-    /// A table's storage engine has no transactions.
-    LintMySqlEngine = "LINT-204", Program, Never, fix "ENGINE=InnoDB";
-    /// A clustered primary key is random.
-    LintRandomKey = "LINT-205", Program, Never,
-        fix "a number, or UUIDs of version 7 in a BINARY(16)";
-    /// SQLite's ALTER TABLE does not know the change.
-    LintSqliteNoAlter = "LINT-301", Program, Never,
-        fix "make the table anew: create, copy, drop, rename";
-    /// SQLite refuses to add such a column to a table that has rows.
-    LintSqliteAddColumn = "LINT-302", Program, Never,
-        fix "add it without what SQLite refuses, and make up for it after";
-    /// SQLite refuses to drop a column that an index or a key needs.
-    LintSqliteDropColumn = "LINT-303", Program, Never,
-        fix "drop the index first, or make the table anew";
-    /// PRAGMA foreign_keys stands inside a transaction, where it does nothing.
-    LintForeignKeysPragma = "LINT-304", Program, Never,
-        fix "run the file outside a transaction, or PRAGMA defer_foreign_keys";
-    /// A column's type does not mean to SQLite what it reads like.
-    LintSqliteType = "LINT-305", Program, Never, fix "INTEGER, REAL, TEXT or BLOB";
-    /// Dropping the table deletes rows of others by their foreign keys.
-    LintSqliteDropReferenced = "LINT-306", Program, Never,
-        fix "PRAGMA foreign_keys = OFF before it, outside a transaction";
-    /// An allowance gives no reason.
-    LintAllowReason = "LINT-901", Program, Never,
-        fix "write why it is safe: -- mainstay:allow CODE REASON";
-    /// An allowance names no code of the linter.
-    LintAllowUnknown = "LINT-902", Program, Never, fix "write the code of the finding";
-    /// An allowance covers no finding.
-    LintAllowUnused = "LINT-903", Program, Never, fix "remove the comment";
-
     /// What is to be copied can't be, as it stands.
     CopySource = "COPY-001", Configuration, Never, fix "correct what is named";
     /// The copy differs from its source.
@@ -470,13 +337,95 @@ codes! {
     /// A queue of a broker can't be used as it is.
     BrokerQueue = "MSG-004", Configuration, Never, fix "remove the queue there, or use another name";
 
+    /// A rate limit's policy can't be understood, or has a number out of its bounds.
+    LimitPolicy = "LIMIT-001", Configuration, Never, fix "write such as `100/min burst 20`, `sliding 1000/h` or `concurrency 50`";
+    /// The store of rate limits doesn't answer: the policy says what is decided meanwhile.
+    LimitStore = "LIMIT-002", Operation, Later, fix "look at Redis; `open`, `closed` or `local` in the policy says what is decided meanwhile";
+    /// Limits were asked in a way that they can't be.
+    LimitUse = "LIMIT-003", Program, Never, fix "give one key a policy, and at most eight policies";
+
+    /// The store of a cache, of sessions or of a leaderboard doesn't answer.
+    CacheStore = "CACHE-001", Operation, Later, fix "look at the store: Redis or the database named";
+    /// An entry of a cache can't be read: it counts as not there.
+    CacheEntry = "CACHE-002", Operation, Later, fix "nothing: it is loaded anew; entries of an older type want another cache name";
+    /// A load took longer than it may.
+    CacheLoad = "CACHE-003", Operation, Later, fix "make the load quicker, or raise load_timeout";
+    /// An option of a cache, of sessions or of a leaderboard can't be used.
+    CacheOption = "CACHE-004", Configuration, Never, fix "correct the option named";
+    /// The tables of caches, sessions and leaderboards are missing, or are of another release.
+    CacheSchema = "CACHE-005", Configuration, Never, fix "call mainstay_cache::install(&db) at the start";
+    /// A session's data can't be read or is too large.
+    SessionData = "CACHE-006", Program, Never, fix "keep little in a session: a user's id, not the user";
+
+    /// A batch function panicked, or the runtime ended before it did.
+    LoadFailed = "LOAD-001", Program, Later, fix "correct the batch function: its panic is in the log";
+    /// A loader's batch took longer than it may.
+    LoadTimeout = "LOAD-002", Operation, Later, fix "make the batch function quicker, or raise the loader's timeout";
+    /// A statement for loading by keys can't be used, or finds rows of other keys.
+    LoadStatement = "LOAD-003", Program, Never, fix "select the key as the first column, and write `WHERE key IN ($keys)` once";
+
+    /// A client has used up what it may in this time.
+    HttpLimited = "HTTP-001", User, Later, fix "wait as long as Retry-After says";
+    /// A header can't be understood.
+    HttpHeader = "HTTP-002", User, Never, fix "correct the header named";
+    /// A request was not answered within its deadline.
+    HttpDeadline = "HTTP-003", Operation, Later, fix "give it more time, or do less in it";
+    /// An option of the HTTP layers can't be used.
+    HttpOption = "HTTP-004", Configuration, Never, fix "correct the option named";
+    /// A request names a version of the API that does not exist, or none where one is needed.
+    HttpVersion = "HTTP-010", User, Never, fix "name one of the versions listed";
+    /// A request names two versions of the API at once, as in its path and in a header.
+    HttpVersionConflict = "HTTP-011", User, Never, fix "name one version, or the same one everywhere";
+    /// A version of the API is past its sunset.
+    HttpVersionGone = "HTTP-012", User, Never, fix "move to the successor named";
+    /// A version of the API is switched off for a while, as announced, ahead of its sunset.
+    HttpVersionBrownout = "HTTP-013", User, Later, fix "wait as long as Retry-After says, and move to the successor named";
+    /// An OpenAPI document can't be read, or is not what its golden file says.
+    OpenApi = "HTTP-014", User, Never, fix "correct the document at the place named";
+    /// The request changes something, and has no `Idempotency-Key` where one is required.
+    HttpKeyMissing = "HTTP-020", User, Never,
+        fix "send a new unique Idempotency-Key with each operation, and the same one when it is tried again";
+    /// The header `Idempotency-Key` is malformed, too long, or there more than once.
+    HttpKeyMalformed = "HTTP-021", User, Never,
+        fix "send one key of up to 255 characters, in double quotes";
+    /// A request with the same idempotency key is being worked on.
+    HttpKeyInFlight = "HTTP-022", User, Later, fix "ask again after Retry-After, with the same key";
+    /// The idempotency key was used for another request.
+    HttpKeyPayload = "HTTP-023", User, Never, fix "send a new key for a new operation";
+    /// The answer is too large to be kept for repetitions, so the work was rolled back.
+    HttpKeyAnswer = "HTTP-024", Program, Never,
+        fix "answer with less, such as an id, or raise answer_max of the IdempotencyLayer";
+    /// The table of idempotency keys is not there, or is of another release.
+    HttpKeySchema = "HTTP-025", Configuration, Never,
+        fix "call mainstay_http::idempotency::install, or put its schema into a migration";
+    /// The circuit breaker to a service is open: it failed too often just now, and is not asked.
+    ServiceBreaker = "HTTP-030", Operation, Later, fix "find out why the target named fails; the breaker closes by itself once it answers";
+    /// Every place among the calls under way to a service is taken.
+    ServiceBulkhead = "HTTP-031", Operation, Later, fix "find out why the target named is slow, or raise the maximum of concurrency(..)";
+    /// A call failed, and the budget of retries is used up.
+    ServiceBudget = "HTTP-032", Operation, Unknown, fix "find out why the target named fails: more retries would only add to its load";
+    /// A call to a service was not answered in time, or there was no time left to begin it.
+    ServiceDeadline = "HTTP-033", Operation, Unknown, fix "find out why the target named is slow, or give the call more time";
+    /// A service could not be reached, broke off, or answered that it failed.
+    ServiceFailed = "HTTP-034", Operation, Unknown, fix "read the log of the target named";
+    /// What a service answered can't be understood, is too large, or redirects without end.
+    ServiceAnswer = "HTTP-035", Operation, Unknown, fix "see that the target named is the service that was meant, in the version that was meant";
+    /// A service refused what was asked of it.
+    ServiceRefused = "HTTP-036", Program, Never, fix "correct what was asked, as the answer says";
+    /// A call can't be made as it was written: a header, a path or a body.
+    ServiceCall = "HTTP-037", Program, Never, fix "correct the call named";
+    /// A request was refused, since there is more to do than can be done in time.
+    HttpShed = "HTTP-040", Operation, Later, fix "wait as long as Retry-After says; if it goes on, add capacity or find what became slow";
+    /// A request's deadline had passed before its handler was begun: nothing was done.
+    HttpExpired = "HTTP-041", Operation, Later, fix "give it more time, or find out what made it wait";
+
     /// The server's programs are not installed.
     LocalMissing = "LOCAL-001", Configuration, Never, fix "install the package named";
     /// The private server did not start.
     LocalStart = "LOCAL-002", Operation, Later, fix "read the server's log, named above";
     /// The folder can't serve as a data folder.
     LocalFolder = "LOCAL-003", Configuration, Never, fix "choose a folder that the server's user can reach and write";
-}
+} } }
 
 impl Code {
     /// The code printed as `text`, in either case.

@@ -2,6 +2,10 @@
 //!
 //! It never carries a password or a bound value: whoever builds one leaves them out.
 
+#[macro_use]
+mod findings;
+#[macro_use]
+mod routing;
 mod code;
 mod place;
 

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use mainstay_core::Place;
+use mainstay_core::clock::Clock;
 use mainstay_core::observe::{Checkout, Observer, Outcome, SqlId, Statement, Subscriber};
 
 #[derive(Clone, Default)]
@@ -33,6 +34,8 @@ fn statement(place: Place) -> Statement<'static> {
         rows: 2,
         affected: 0,
         outcome: Outcome::Done,
+        ended: Clock::system().now(),
+        values: None,
     }
 }
 

@@ -79,6 +79,7 @@ impl Manage for Driver {
         if connection.state.in_transaction {
             connection.rollback().await?;
         }
+        connection.synchronize().await?;
         connection.unlock().await?;
         if connection.state.spent {
             return Err(Error::new(Code::NeedsSession, "its session was changed"));
@@ -143,6 +144,15 @@ impl Driver {
         match self {
             #[cfg(feature = "mysql")]
             Driver::MySql(driver) => driver.is_mariadb(),
+            #[allow(unreachable_patterns, reason = "reached only with several engines")]
+            _ => false,
+        }
+    }
+
+    pub(crate) fn is_in_memory(&self) -> bool {
+        match self {
+            #[cfg(feature = "sqlite")]
+            Driver::Sqlite(driver) => driver.is_in_memory(),
             #[allow(unreachable_patterns, reason = "reached only with several engines")]
             _ => false,
         }

@@ -18,6 +18,10 @@ use crate::url::{self, Shape};
 const GRACE: Duration = Duration::from_millis(20);
 /// Connections opened at the same time to cancel statements.
 const CANCELS_MAX: usize = 2;
+/// Cancels sent for one statement, each wait twice the one before: a little over a second together.
+const CANCELS_EACH_MAX: u32 = 6;
+/// Answers read until one shows that the connection is in step.
+const EXCHANGES_MAX: u32 = 4;
 
 const SHAPE: Shape = Shape {
     example: "postgres://USER:PASSWORD@HOST:5432/DATABASE",
@@ -136,7 +140,8 @@ impl Driver {
         }
     }
 
-    /// Waits for the end of what was abandoned; after a grace, has the server cancel it.
+    /// Waits for the end of what was abandoned; after a grace, has the server cancel it, and again
+    /// for as long as it works on: a cancel that comes before the statement has begun is lost.
     ///
     /// The first answers read here may be the abandoned statement's own, an error among them: only
     /// an exchange that was begun and answered after the cancel shows that the connection is in
@@ -146,16 +151,24 @@ impl Driver {
         connection: &mut PgConnection,
         backend: &Backend,
     ) -> Result<()> {
-        {
-            let mut first = std::pin::pin!(connection.ping());
-            if self.clock.timeout(GRACE, first.as_mut()).await.is_none() {
-                self.cancel(*backend).await?;
-                // Its error is the abandoned statement's.
-                let _ = first.await;
-            }
-        }
-        for _ in 0..2 {
-            if connection.ping().await.is_ok() {
+        let (mut cancels, mut grace) = (0, GRACE);
+        for exchange in 0..EXCHANGES_MAX {
+            let before = cancels;
+            let mut ping = std::pin::pin!(connection.ping());
+            let answer = loop {
+                if let Some(answer) = self.clock.timeout(grace, ping.as_mut()).await {
+                    break answer;
+                }
+                if cancels == CANCELS_EACH_MAX {
+                    return Err(Error::new(Code::Protocol, "a cancelled statement goes on"));
+                }
+                cancels += 1;
+                grace *= 2;
+                if let Err(error) = self.cancel(*backend).await {
+                    tracing::debug!(%error, "an abandoned statement could not be cancelled");
+                }
+            };
+            if exchange > 0 && answer.is_ok() && cancels == before {
                 return Ok(());
             }
         }

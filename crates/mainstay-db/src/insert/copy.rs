@@ -4,6 +4,7 @@
 //! Syntax".
 
 use std::fmt::Write;
+use std::pin::pin;
 use std::sync::Arc;
 
 use mainstay_core::Result;
@@ -27,8 +28,7 @@ pub(super) async fn insert(
     rows: impl Iterator<Item = Vec<Value>> + Send,
     record: &mut Record<'_>,
 ) -> Result<u64> {
-    let mut hold = db.hold(false, false, target.place).await?;
-    record.started(hold.id());
+    let mut hold = record.held(pin!(db.hold(false, false, target.place))).await?;
     let sql = Sql::Dynamic(Arc::clone(&target.sql));
     let _ran = hold.begins(db, text, &sql, target.place)?;
     let Connection { raw, state, .. } = &mut *hold;

@@ -15,6 +15,7 @@ use mainstay_core::{Code, Error, Place, Result};
 use crate::db::Db;
 use crate::engine::Engine;
 use crate::record::Record;
+use crate::route::Work;
 use crate::statement::Sql;
 use crate::value::Value;
 
@@ -90,16 +91,18 @@ impl Db {
         let target = Target::new(self.engine(), table, columns, Place::here());
         let rows = rows.into_iter().map(R::into_values);
         async move {
+            let there = self.chosen(Work::Write, target.place).await?;
+            let db = there.as_ref().unwrap_or(self);
             let sql: Sql = Sql::Dynamic(Arc::clone(&target.sql));
-            let (_, text) = self.shared.texts.of_driver(&target.sql, self.engine());
+            let (_, text) = db.shared.texts.of_driver(&target.sql, self.engine());
             let mut record =
-                Record::begin(&self.shared, &sql, &text, target.place, self.transaction_id());
+                Record::begin(&db.shared, &sql, &text, target.place, db.transaction_id());
             let outcome = match self.engine() {
                 #[cfg(feature = "postgres")]
-                Engine::Postgres => copy::insert(self, &target, &text, rows, &mut record).await,
+                Engine::Postgres => copy::insert(db, &target, &text, rows, &mut record).await,
                 #[cfg(any(feature = "sqlite", feature = "mysql"))]
                 Engine::Sqlite | Engine::MySql => {
-                    values::insert(self, &target, &text, rows, &mut record).await
+                    values::insert(db, &target, &text, rows, &mut record).await
                 }
                 #[allow(unreachable_patterns, reason = "reached where an engine is left out")]
                 _ => unreachable!("no handle of an engine that is left out"),
@@ -107,6 +110,7 @@ impl Db {
             let count = record.check(outcome, target.place)?;
             record.affected(count);
             record.done();
+            self.ran(Work::Write);
             Ok(count)
         }
     }

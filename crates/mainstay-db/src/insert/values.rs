@@ -1,6 +1,7 @@
 //! Statements of many rows, for SQLite and MySQL; several go in a transaction, or in a savepoint of
 //! the one that is open.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use mainstay_core::{Code, Error, Result};
@@ -35,9 +36,8 @@ pub(super) async fn insert(
     if !db.in_transaction() && !chunks.is_empty() {
         let run = Run::begin(db, Plan::once(), target.place, 1, None).await?;
         let tx = run.handle();
-        let outcome = match tx.hold(false, false, target.place).await {
+        let outcome = match record.held(pin!(tx.hold(false, false, target.place))).await {
             Ok(mut hold) => {
-                record.started(hold.id());
                 let _ran = hold.begins(&tx, text, &sql, target.place)?;
                 let outcome = db.in_time(db.deadline(), all(&mut hold, first, chunks)).await;
                 hold.explain(db, outcome).await
@@ -47,8 +47,7 @@ pub(super) async fn insert(
         return run.end(outcome).await.0;
     }
     // One turn for the whole: no other statement of the transaction comes in between.
-    let mut hold = db.hold(false, false, target.place).await?;
-    record.started(hold.id());
+    let mut hold = record.held(pin!(db.hold(false, false, target.place))).await?;
     let _ran = hold.begins(db, text, &sql, target.place)?;
     let outcome = db.in_time(db.deadline(), async {
         if db.in_transaction() {

@@ -10,10 +10,12 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use arc_swap::ArcSwapOption;
 use mainstay_core::observe::SqlId;
 use mainstay_core::{Code, Error, Result};
 
 use crate::engine::Engine;
+use crate::keys::Keys;
 use crate::lex::{Lexer, Token};
 use session::Session;
 
@@ -52,6 +54,8 @@ pub(crate) struct Text {
     pub(crate) is_single: bool,
     /// Whether its last statement begins as one that reads does.
     pub(crate) begins_with_select: bool,
+    /// Which columns of its rows look like keys, once somebody has wanted to know.
+    pub(crate) keys: ArcSwapOption<Keys>,
     /// What in it stays on the session when the statement and its transaction are over.
     pub(crate) session: Option<&'static str>,
 }
@@ -291,6 +295,7 @@ impl Words {
             keep: sql.len() <= KEPT_BYTES_MAX,
             is_single: self.statements == 1,
             begins_with_select: self.reads,
+            keys: ArcSwapOption::empty(),
             session: self.session.found,
         }
     }

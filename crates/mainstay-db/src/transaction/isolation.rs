@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use mainstay_core::{Code, Error, Result};
 
+use super::prepared::PreparedId;
 use crate::engine::Engine;
 
 /// How far a transaction is kept apart from others: the four levels of the SQL standard. What an
@@ -65,6 +66,10 @@ pub(crate) struct Access {
     pub(crate) isolation: Option<Isolation>,
     pub(crate) read_only: bool,
     pub(crate) deferrable: bool,
+    /// COMMIT does not wait for the disk.
+    pub(crate) asynchronous: bool,
+    /// It is prepared, not committed.
+    pub(crate) prepared: Option<PreparedId>,
 }
 
 impl Access {
@@ -133,6 +138,7 @@ impl Access {
                 }
                 sql += if self.read_only { " READ ONLY" } else { "" };
                 sql += if self.deferrable { " DEFERRABLE" } else { "" };
+                sql += if self.asynchronous { "; SET LOCAL synchronous_commit = off" } else { "" };
                 if let Some(limit) = limit {
                     let ms = limit.as_millis().clamp(1, i32::MAX as u128);
                     sql += &format!("; SET LOCAL statement_timeout = {ms}");
@@ -140,6 +146,9 @@ impl Access {
                 sql.into()
             }
             Engine::MySql => {
+                if let Some(id) = self.prepared {
+                    return format!("XA START '{id}'").into();
+                }
                 let begins = if self.read_only { "START TRANSACTION READ ONLY" } else { "BEGIN" };
                 match self.isolation {
                     Some(level) => {

@@ -9,6 +9,7 @@ mod hooks;
 mod isolation;
 mod nested;
 mod open;
+mod prepared;
 mod propagation;
 mod retry;
 mod run;
@@ -22,6 +23,7 @@ pub(crate) use current::{Beside, look_past};
 pub(crate) use isolation::Access;
 pub use isolation::Isolation;
 pub(crate) use open::{Open, Turn, ended};
+pub use prepared::{Participant, Prepared, PreparedId};
 pub use propagation::Propagation;
 pub use retry::RetryPolicy;
 #[cfg(any(feature = "sqlite", feature = "mysql"))]

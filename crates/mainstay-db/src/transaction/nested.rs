@@ -34,7 +34,7 @@ impl<'a> Nested<'a> {
     }
 
     pub(crate) fn handle(&self) -> Db {
-        Db { shared: Arc::clone(&self.db.shared), transaction: Some(Arc::clone(&self.open)) }
+        Db { transaction: Some(Arc::clone(&self.open)), ..self.db.clone() }
     }
 
     pub(crate) fn frame(&self) -> Frame {

@@ -16,12 +16,13 @@ use super::current::{self, Frame};
 use super::hooks::{Hook, When};
 use super::open::{Open, Whole, still_used};
 use super::tx::{Plan, Until};
-use crate::connection::Activity;
+use crate::connection::{Activity, Commit};
 use crate::db::Db;
 use crate::deadline::scope_deadline;
 use crate::driver::Driver;
 use crate::error::from_driver;
 use crate::lock::Named;
+use crate::route::Work;
 
 /// How long a hook may take when its transaction is over.
 const HOOK_TIMEOUT: Duration = Duration::from_secs(30);
@@ -44,6 +45,14 @@ impl Run {
         attempt: u32,
         until: Option<Until>,
     ) -> Result<Self> {
+        let route = db.route.clone();
+        let work = if plan.access.read_only { Work::ReadOnly } else { Work::Write };
+        let there = match &route {
+            None => None,
+            // A transaction beside an open one is routed anew.
+            Some(_) => Db { transaction: None, ..db.clone() }.chosen(work, place).await?,
+        };
+        let db = there.as_ref().unwrap_or(db);
         let shared = &db.shared;
         let outer = current::frame(db);
         if db.transaction.is_none() {
@@ -69,13 +78,17 @@ impl Run {
             locks: Named::default(),
         };
         let open = Arc::new(Open::new(whole, lease));
-        let db = Db { shared: Arc::clone(shared), transaction: None };
+        let db = Db { shared: Arc::clone(shared), transaction: None, route };
         Ok(Self { db, open, plan, attempt, until, told: false })
+    }
+
+    pub(super) fn open(&self) -> Arc<Open> {
+        Arc::clone(&self.open)
     }
 
     pub(crate) fn handle(&self) -> Db {
         let transaction = Some(Arc::clone(&self.open));
-        Db { shared: Arc::clone(&self.db.shared), transaction }
+        Db { transaction, ..self.db.clone() }
     }
 
     /// Whether the task has another transaction open around it.
@@ -165,6 +178,8 @@ impl Run {
         self.open.abandon();
         let again = committed.as_ref().err().and_then(|error| self.retry_after(error));
         match &committed {
+            // Whether it will be committed is not decided here.
+            Ok(()) if self.plan.access.prepared.is_some() => self.tell(true, Outcome::Done, None),
             Ok(()) => {
                 self.tell(true, Outcome::Done, None);
                 Box::pin(self.call_after(When::AfterCommit)).await;
@@ -194,10 +209,25 @@ impl Run {
             self.rollback(lease).await;
             return Err(error);
         }
-        let committed = self.db.commit_in_time(&mut lease, self.until.map(|u| u.at)).await?;
-        let Err(error) = committed else {
-            self.unlock(&mut lease).await;
-            return Ok(());
+        let route = self.db.route.as_ref().filter(|_| !self.plan.access.read_only);
+        let how = match (self.plan.access.prepared, route) {
+            (Some(id), _) => Commit::Prepare(id),
+            (None, Some(route)) if route.wants_positions() => Commit::Position,
+            _ => Commit::Plain,
+        };
+        let until = self.until.map(|u| u.at);
+        let committed = self.db.commit_in_time(&mut lease, until, how).await?;
+        let error = match committed {
+            Err(error) => error,
+            Ok(position) => {
+                if let (Some(route), None) = (route, self.plan.access.prepared) {
+                    route.done(Work::Write, position.as_deref());
+                }
+                self.unlock(&mut lease).await;
+                // If it fails, the pool does it.
+                let _ = lease.synchronize().await;
+                return Ok(());
+            }
         };
         let broken = lease.state.broken;
         let error = from_driver(error, Some("COMMIT"));
@@ -337,7 +367,7 @@ pub(crate) fn call_hooks(open: &Open, when: When) -> Option<JoinHandle<()>> {
 /// The transaction is over: what fails here can only be told.
 async fn call(whole: &Whole, hook: Hook) {
     let Hook { place, work, .. } = hook;
-    let db = Db { shared: Arc::clone(&whole.shared), transaction: None };
+    let db = Db { shared: Arc::clone(&whole.shared), transaction: None, route: None };
     let called = AssertUnwindSafe(async { work(db).await }).catch_unwind();
     let error = match whole.shared.clock.timeout(HOOK_TIMEOUT, called).await {
         Some(Ok(Ok(()))) => return,

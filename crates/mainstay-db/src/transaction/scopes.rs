@@ -142,7 +142,7 @@ impl<'d> Part<'d> {
             );
             return Err(Error::new(Code::TxMismatch, what).at(self.place));
         }
-        let pool = Db { shared: Arc::clone(&self.db.shared), transaction: None };
+        let pool = Db { transaction: None, ..self.db.clone() };
         let work = Box::pin(work(pool));
         match current::frame(self.db) {
             Some(frame) => self.within(frame.past(&self.db.shared).run(work)).await,

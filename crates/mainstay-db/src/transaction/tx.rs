@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use mainstay_core::{Code, Error, Place, Result};
 
 use super::isolation::{Access, Isolation};
+use super::prepared::PreparedId;
 use super::propagation::Propagation;
 use super::retry::RetryPolicy;
 use super::scopes::Part;
@@ -66,6 +67,16 @@ impl<'d> Tx<'d> {
     /// others fail. With [`Isolation::Serializable`] and [`read_only`](Self::read_only) alone.
     pub fn deferrable(mut self) -> Self {
         self.plan.access.deferrable = true;
+        self
+    }
+
+    /// COMMIT does not wait for the disk: a crash of the machine may forget it, as a whole and with all that
+    /// was committed after it in the same way; the end of the process, or of a connection, forgets nothing,
+    /// and a later durable commit makes it durable. For what can be done again. PostgreSQL's
+    /// `synchronous_commit = off`, SQLite's `synchronous = NORMAL`; MySQL has no such choice for one
+    /// transaction and waits. Of a part that joins or nests it means nothing.
+    pub fn asynchronous_commit(mut self) -> Self {
+        self.plan.access.asynchronous = true;
         self
     }
 
@@ -133,9 +144,15 @@ impl<'d> Tx<'d> {
     }
 }
 
-#[cfg(any(feature = "sqlite", feature = "mysql"))]
 impl Plan {
+    /// For what is prepared: it can't be run again by itself.
+    pub(super) fn prepared(id: PreparedId) -> Self {
+        let access = Access { prepared: Some(id), ..Access::default() };
+        Self { access, retry: RetryPolicy::none(), ..Self::default() }
+    }
+
     /// For what can't be run again.
+    #[cfg(any(feature = "sqlite", feature = "mysql"))]
     pub(crate) fn once() -> Self {
         Self { retry: RetryPolicy::none(), ..Self::default() }
     }

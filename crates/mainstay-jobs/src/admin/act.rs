@@ -10,14 +10,28 @@ use super::{Acted, Admin, Filter, State};
 use crate::job::JobId;
 use crate::lead::clean::remove_ended;
 use crate::options::{Options, micros};
+use crate::schema::named;
 use crate::store::claim::short;
-use crate::store::enqueue::named;
 use crate::store::settle::{self, Ties};
 use crate::store::{DELETE_SCHEDULED, Sql, json, now};
 use crate::wake;
 
 /// How long a cancelled job is kept.
 const CANCELLED_KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// Jobs in one look for what is acted on.
+const LOOK_MAX: u32 = 1_000;
+
+/// What is done about jobs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// [`Admin::retry`]
+    Retry,
+    /// [`Admin::cancel`]
+    Cancel,
+    /// [`Admin::delete`]
+    Delete,
+}
 
 /// A job's row, for who is to act on it.
 struct Target {
@@ -106,6 +120,33 @@ async fn is_past(tx: &Db, at_us: i64) -> Result<bool> {
 }
 
 impl Admin {
+    /// Retries, cancels or deletes them. Errors: those of each.
+    pub async fn act(&self, act: Act, ids: &[JobId]) -> Result<Vec<Acted>> {
+        match act {
+            Act::Retry => self.retry(ids).await,
+            Act::Cancel => self.cancel(ids).await,
+            Act::Delete => self.delete(ids).await,
+        }
+    }
+
+    /// Retries, cancels or deletes up to `max` jobs that a filter finds, the newest first; tells about how
+    /// many it was done. [`count`](Self::count) tells it before.
+    ///
+    /// Errors: as [`act`](Self::act).
+    pub async fn act_on_all(&self, act: Act, filter: &Filter, max: u32) -> Result<u64> {
+        let mut filter = Filter { limit: LOOK_MAX, ..filter.clone() };
+        let mut count = 0;
+        while count < u64::from(max) {
+            let jobs = self.list(&filter).await?;
+            let Some(last) = jobs.last() else { break };
+            filter.before = Some(last.id);
+            let left = usize::try_from(u64::from(max) - count).unwrap_or(usize::MAX);
+            let ids: Vec<JobId> = jobs.iter().take(left).map(|job| job.id).collect();
+            count += self.act(act, &ids).await?.iter().filter(|one| one.done).count() as u64;
+        }
+        Ok(count)
+    }
+
     /// Makes them ready again: dead and cancelled ones with all their attempts and without a deadline that
     /// has passed, scheduled ones now. A unique key that ended with the job is not taken again. A saga that
     /// was being undone goes on with that. Tells of each what was done.
@@ -154,23 +195,9 @@ impl Admin {
         name: Option<&str>,
         max: u32,
     ) -> Result<u64> {
-        let mut filter = Filter {
-            state: Some(State::Dead),
-            queue: queue.map(str::to_owned),
-            name: name.map(str::to_owned),
-            before: None,
-            limit: 1_000,
-        };
-        let mut count = 0;
-        while count < u64::from(max) {
-            let jobs = self.list(&filter).await?;
-            let Some(last) = jobs.last() else { break };
-            filter.before = Some(last.id);
-            let left = usize::try_from(u64::from(max) - count).unwrap_or(usize::MAX);
-            let ids: Vec<JobId> = jobs.iter().take(left).map(|job| job.id).collect();
-            count += self.retry(&ids).await?.iter().filter(|one| one.done).count() as u64;
-        }
-        Ok(count)
+        let (queue, name) = (queue.map(str::to_owned), name.map(str::to_owned));
+        let dead = Filter { state: Some(State::Dead), queue, name, ..Filter::default() };
+        self.act_on_all(Act::Retry, &dead, max).await
     }
 
     /// Cancels them: what waits ends at once; what runs is dropped by its worker within a second or so; what

@@ -6,7 +6,7 @@ use mainstay_db::Db;
 use serde::Serialize;
 
 use super::{Admin, time};
-use crate::store::enqueue::named;
+use crate::schema::named;
 use crate::store::{Sql, now};
 
 /// Something that was done.

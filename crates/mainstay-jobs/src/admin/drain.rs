@@ -8,8 +8,8 @@ use mainstay_core::{Code, Error, Result};
 use super::Admin;
 use super::list::{LEASES_MAX, leased_ids, live};
 use crate::options::check_queue;
+use crate::schema::named;
 use crate::store::claim::short;
-use crate::store::enqueue::named;
 use crate::store::{json, worker};
 use crate::wake;
 
@@ -75,15 +75,7 @@ impl Admin {
 
     /// How many jobs of a queue workers and brokers have.
     async fn running(&self, queue: &str) -> Result<i64> {
-        let leases: Vec<(String,)> = self
-            .db
-            .query("SELECT ids FROM mainstay_lease WHERE queue = $1 ORDER BY id LIMIT $2")
-            .bind(queue)
-            .bind(LEASES_MAX)
-            .all()
-            .await?;
-        let ids = leases.iter().flat_map(|(ids,)| leased_ids(ids));
-        let leased = live(&self.db, &json(ids)).await?.len() as i64;
+        let leased = self.leased_of(queue).await?.len() as i64;
         let handed: i64 = self
             .db
             .query("SELECT COUNT(*) FROM mainstay_handed WHERE queue = $1")
@@ -91,6 +83,18 @@ impl Admin {
             .scalar()
             .await?;
         Ok(leased + handed)
+    }
+
+    /// The live jobs of a queue that workers have.
+    pub(super) async fn leased_of(&self, queue: &str) -> Result<Vec<i64>> {
+        let leases: Vec<(String,)> = self
+            .db
+            .query("SELECT ids FROM mainstay_lease WHERE queue = $1 ORDER BY id LIMIT $2")
+            .bind(queue)
+            .bind(LEASES_MAX)
+            .all()
+            .await?;
+        live(&self.db, &json(leases.iter().flat_map(|(ids,)| leased_ids(ids)))).await
     }
 
     /// Tells a worker to drain: its process sees it by [`Worker::told_to_drain`](crate::Worker::told_to_drain).

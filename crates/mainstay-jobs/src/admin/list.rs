@@ -3,13 +3,14 @@
 
 use chrono::{DateTime, Utc};
 use mainstay_core::{Code, Error, Result};
-use mainstay_db::{AssertSqlSafe, Db};
+use mainstay_db::{AssertSqlSafe, Db, Engine, Query};
 use serde::Serialize;
 
+use super::stats::COUNT_MAX;
 use super::{Admin, State, time};
 use crate::job::JobId;
 use crate::options::Options;
-use crate::store::enqueue::named;
+use crate::schema::named;
 use crate::store::{Sql, ids};
 use crate::worker::Failure;
 
@@ -25,6 +26,12 @@ pub struct Filter {
     pub queue: Option<String>,
     /// Of this name.
     pub name: Option<String>,
+    /// With this key: a unique, an ordering, a limit or a batch key.
+    pub key: Option<String>,
+    /// Ended at this time or later; one that has not ended, enqueued then.
+    pub since: Option<DateTime<Utc>>,
+    /// Ended before this time; one that has not ended, enqueued then.
+    pub until: Option<DateTime<Utc>>,
     /// Older than this one: where the last page ended.
     pub before: Option<JobId>,
     /// At most so many; 0 is 50, and 1,000 the most.
@@ -105,6 +112,61 @@ type Row = (i64, String, String, i16, i16, i32, i64, Option<i64>, Option<i64>, O
 const COLUMNS: &str = "j.id, j.name, j.queue, j.state, j.priority, j.attempt, j.created_us, \
      (SELECT s.run_us FROM mainstay_scheduled AS s WHERE s.id = j.id), j.finished_us, j.errors";
 
+/// Whether a job has the key that is bound as the fourth value.
+const KEYED: Sql = Sql {
+    sqlite: "$4 IN (j.options->>'unique', j.options->>'ordering_key', j.options->>'limit_key', \
+             j.options->>'batch_key')",
+    postgres: "$4 IN (CAST(j.options AS JSON)->>'unique', CAST(j.options AS JSON)->>'ordering_key', \
+               CAST(j.options AS JSON)->>'limit_key', CAST(j.options AS JSON)->>'batch_key')",
+    // As bytes: the column's collation takes upper and lower case for the same.
+    mysql: "CAST($4 AS BINARY) IN (JSON_VALUE(j.options, '$.unique'), \
+            JSON_VALUE(j.options, '$.ordering_key'), JSON_VALUE(j.options, '$.limit_key'), \
+            JSON_VALUE(j.options, '$.batch_key'))",
+};
+
+impl Filter {
+    /// From FROM to the end of WHERE. Texts are bound; what is put in here are our own words and numbers.
+    fn found(&self, engine: Engine, running: &[i64]) -> String {
+        let (table, also) = match self.state {
+            None => ("", String::new()),
+            // Leases name some that have ended.
+            Some(State::Running) => {
+                ("", format!(" AND j.state = 0 AND j.id IN ({})", numbers(running)))
+            }
+            Some(State::Ready) => ("mainstay_ready", String::new()),
+            Some(State::Scheduled) => ("mainstay_scheduled", String::new()),
+            Some(State::Parked) => ("mainstay_parked", String::new()),
+            Some(State::Handed) => ("mainstay_handed", String::new()),
+            Some(State::Completed) => ("mainstay_finished", " AND w.state = 1".to_owned()),
+            Some(State::Cancelled) => ("mainstay_finished", " AND w.state = 2".to_owned()),
+            Some(State::Dead) => ("mainstay_finished", " AND w.state = 3".to_owned()),
+        };
+        let (from, queue) = if table.is_empty() {
+            ("mainstay_job AS j".to_owned(), "j.queue")
+        } else {
+            (format!("{table} AS w JOIN mainstay_job AS j ON j.id = w.id"), "w.queue")
+        };
+        let keyed = KEYED.on(engine);
+        format!(
+            "FROM {from} WHERE j.id < $1{also} AND ($2 = '' OR {queue} = $2) \
+             AND ($3 = '' OR j.name = $3) AND ($4 = '' OR {keyed}) \
+             AND COALESCE(j.finished_us, j.created_us) >= $5 \
+             AND COALESCE(j.finished_us, j.created_us) < $6"
+        )
+    }
+
+    /// Binds the six values of [`found`](Self::found).
+    fn bind<'d>(&self, query: Query<'d>) -> Query<'d> {
+        query
+            .bind(self.before.map_or(i64::MAX, |id| id.0))
+            .bind(self.queue.clone().unwrap_or_default())
+            .bind(self.name.clone().unwrap_or_default())
+            .bind(self.key.clone().unwrap_or_default())
+            .bind(self.since.map_or(0, |at| at.timestamp_micros()))
+            .bind(self.until.map_or(i64::MAX, |at| at.timestamp_micros()))
+    }
+}
+
 fn info(
     (id, name, queue, state, priority, attempt, created_us, run_us, finished_us, errors): Row,
     live: State,
@@ -133,43 +195,11 @@ impl Admin {
     /// Errors: JOB-001, and those of a statement.
     pub async fn list(&self, filter: &Filter) -> Result<Vec<JobInfo>> {
         let limit = if filter.limit == 0 { 50 } else { filter.limit.min(1_000) };
-        let running = match filter.state {
-            None | Some(State::Running) => leased(&self.db).await?,
-            Some(_) => Vec::new(),
-        };
-        let (from, queue) = match filter.state {
-            None | Some(State::Running) => ("mainstay_job AS j", "j.queue"),
-            Some(State::Ready) => joined("mainstay_ready"),
-            Some(State::Scheduled) => joined("mainstay_scheduled"),
-            Some(State::Parked) => joined("mainstay_parked"),
-            Some(State::Handed) => joined("mainstay_handed"),
-            Some(State::Completed | State::Cancelled | State::Dead) => joined("mainstay_finished"),
-        };
-        let ended = match filter.state {
-            Some(State::Completed) => " AND w.state = 1",
-            Some(State::Cancelled) => " AND w.state = 2",
-            Some(State::Dead) => " AND w.state = 3",
-            _ => "",
-        };
-        let within = match filter.state {
-            Some(State::Running) => format!(" AND j.id IN ({})", numbers(&running)),
-            _ => String::new(),
-        };
-        // Texts are bound; what is put in here are our own words and numbers.
-        let sql = format!(
-            "SELECT {COLUMNS} FROM {from} WHERE j.id < $1{ended}{within} \
-             AND ($2 = '' OR {queue} = $2) AND ($3 = '' OR j.name = $3) ORDER BY j.id DESC LIMIT $4"
-        );
-        let rows: Vec<Row> = self
-            .db
-            .query(AssertSqlSafe(sql))
-            .bind(filter.before.map_or(i64::MAX, |id| id.0))
-            .bind(filter.queue.clone().unwrap_or_default())
-            .bind(filter.name.clone().unwrap_or_default())
-            .bind(i64::from(limit))
-            .all()
-            .await
-            .map_err(named)?;
+        let running = self.running_of(filter).await?;
+        let found = filter.found(self.db.engine(), &running);
+        let sql = format!("SELECT {COLUMNS} {found} ORDER BY j.id DESC LIMIT $7");
+        let query = filter.bind(self.db.query(AssertSqlSafe(sql))).bind(i64::from(limit));
+        let rows: Vec<Row> = query.all().await.map_err(named)?;
         let mut out = Vec::with_capacity(rows.len());
         for row in rows {
             let live = match filter.state {
@@ -180,6 +210,26 @@ impl Admin {
             out.push(info(row, live));
         }
         Ok(out)
+    }
+
+    /// How many jobs a filter finds; counting stops at 100,000.
+    ///
+    /// Errors: JOB-001, and those of a statement.
+    pub async fn count(&self, filter: &Filter) -> Result<u64> {
+        let running = self.running_of(filter).await?;
+        let found = filter.found(self.db.engine(), &running);
+        let sql = format!("SELECT COUNT(*) FROM (SELECT j.id {found} LIMIT $7) AS c");
+        let query = filter.bind(self.db.query(AssertSqlSafe(sql))).bind(COUNT_MAX);
+        let count: i64 = query.scalar().await.map_err(named)?;
+        Ok(count.unsigned_abs())
+    }
+
+    /// What workers have, where a filter asks for it.
+    async fn running_of(&self, filter: &Filter) -> Result<Vec<i64>> {
+        match filter.state {
+            None | Some(State::Running) => leased(&self.db).await,
+            Some(_) => Ok(Vec::new()),
+        }
     }
 
     async fn live_state(&self, id: i64, running: &[i64]) -> Result<State> {
@@ -278,24 +328,6 @@ impl Admin {
             .optional()
             .await?;
         Ok(name.map(|(name,)| format!("{name} ({worker})")))
-    }
-}
-
-fn joined(table: &'static str) -> (&'static str, &'static str) {
-    match table {
-        "mainstay_ready" => {
-            ("mainstay_ready AS w JOIN mainstay_job AS j ON j.id = w.id", "w.queue")
-        }
-        "mainstay_scheduled" => {
-            ("mainstay_scheduled AS w JOIN mainstay_job AS j ON j.id = w.id", "w.queue")
-        }
-        "mainstay_parked" => {
-            ("mainstay_parked AS w JOIN mainstay_job AS j ON j.id = w.id", "w.queue")
-        }
-        "mainstay_handed" => {
-            ("mainstay_handed AS w JOIN mainstay_job AS j ON j.id = w.id", "w.queue")
-        }
-        _ => ("mainstay_finished AS w JOIN mainstay_job AS j ON j.id = w.id", "w.queue"),
     }
 }
 

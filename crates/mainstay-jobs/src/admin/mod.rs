@@ -16,6 +16,7 @@
 mod act;
 mod audit;
 mod drain;
+mod group;
 mod list;
 mod stats;
 
@@ -27,7 +28,9 @@ use mainstay_core::{Code, Error};
 use mainstay_db::Db;
 use serde::Serialize;
 
+pub use act::Act;
 pub use audit::Audit;
+pub use group::GroupStats;
 pub use list::{Filter, JobDetail, JobInfo, Progress, StepInfo};
 pub use stats::{QueueStats, Stats, WorkerStats};
 

@@ -7,11 +7,14 @@ use mainstay_core::Result;
 use serde::Serialize;
 
 use super::{Admin, time};
-use crate::store::enqueue::named;
+use crate::schema::named;
 use crate::store::{Sql, now};
 
 /// Where counting stops.
 pub(super) const COUNT_MAX: i64 = 100_000;
+
+/// What is dead of a queue.
+pub(super) const DEAD: &str = "SELECT COUNT(*) FROM (SELECT id FROM mainstay_finished WHERE queue = $1 AND state = 3 LIMIT $2) AS r";
 
 /// How everything stands.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -37,8 +40,10 @@ pub struct QueueStats {
     pub paused: bool,
     /// May run now.
     pub ready: u64,
-    /// Run later.
+    /// Run later, those that are tried again among them.
     pub scheduled: u64,
+    /// Of the first 100,000 of these, those that have failed before.
+    pub retrying: u64,
     /// Wait for a key.
     pub parked: u64,
     /// Claimed by workers.
@@ -145,11 +150,10 @@ impl Admin {
     }
 
     async fn queue(&self, name: String, paused: bool, running: u64) -> Result<QueueStats> {
-        let count = async |sql: &'static str| -> Result<u64> {
-            let count: i64 =
-                self.db.query(sql).bind(name.as_str()).bind(COUNT_MAX).scalar().await?;
-            Ok(count.unsigned_abs())
-        };
+        const SCHEDULED: &str = "SELECT COUNT(*) FROM (SELECT id FROM mainstay_scheduled WHERE queue = $1 LIMIT $2) AS r";
+        const RETRYING: &str = "SELECT COUNT(*) FROM (SELECT id FROM mainstay_scheduled WHERE queue = $1 LIMIT $2) AS r \
+             JOIN mainstay_job AS j ON j.id = r.id WHERE j.attempt > 0";
+        let count = async |sql: &'static str| self.count_in(&name, sql).await;
         let oldest: Option<i64> = self
             .db
             .query(
@@ -162,14 +166,21 @@ impl Admin {
         Ok(QueueStats {
             paused,
             ready: count("SELECT COUNT(*) FROM (SELECT id FROM mainstay_ready WHERE queue = $1 LIMIT $2) AS r").await?,
-            scheduled: count("SELECT COUNT(*) FROM (SELECT id FROM mainstay_scheduled WHERE queue = $1 LIMIT $2) AS r").await?,
+            scheduled: count(SCHEDULED).await?,
+            retrying: count(RETRYING).await?,
             parked: count("SELECT COUNT(*) FROM (SELECT id FROM mainstay_parked WHERE queue = $1 LIMIT $2) AS r").await?,
             running,
             handed: count("SELECT COUNT(*) FROM (SELECT id FROM mainstay_handed WHERE queue = $1 LIMIT $2) AS r").await?,
-            dead: count("SELECT COUNT(*) FROM (SELECT id FROM mainstay_finished WHERE queue = $1 AND state = 3 LIMIT $2) AS r").await?,
+            dead: count(DEAD).await?,
             oldest_ready_at: oldest.map(time),
             name,
         })
+    }
+
+    /// What a statement counts of a queue, up to 100,000.
+    pub(super) async fn count_in(&self, queue: &str, sql: &'static str) -> Result<u64> {
+        let count: i64 = self.db.query(sql).bind(queue).bind(COUNT_MAX).scalar().await?;
+        Ok(count.unsigned_abs())
     }
 
     async fn workers(&self, running: &HashMap<i64, u64>) -> Result<Vec<WorkerStats>> {

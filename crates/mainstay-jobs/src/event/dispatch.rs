@@ -120,10 +120,11 @@ const DELETE: Sql = Sql {
         ids!(postgres, "$1"),
         ")"
     ),
+    // In that order: from the outbox's side, the rows of transactions under way are read too, and waited for.
     mysql: concat!(
         "DELETE o FROM ",
         ids!(mysql, "$1"),
-        " AS g JOIN mainstay_outbox AS o ON o.id = g.id"
+        " AS g STRAIGHT_JOIN mainstay_outbox AS o ON o.id = g.id"
     ),
 };
 

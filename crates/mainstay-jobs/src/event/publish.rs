@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::dispatch::fitting;
 use super::{Event, EventId};
 use crate::options::{self, HEADERS_MAX};
-use crate::store::enqueue::named;
+use crate::schema::named;
 use crate::store::{Sql, ids, json, now};
 use crate::wake;
 

@@ -8,8 +8,9 @@ use mainstay_core::Result;
 use mainstay_db::Db;
 
 use crate::event::{self, inbox};
+use crate::schema::named;
 use crate::store::claim::short;
-use crate::store::{Sql, enqueue::named, ids, json, now, worker};
+use crate::store::{Sql, ids, json, now, worker};
 use crate::wake;
 use crate::worker::work::Work;
 

@@ -14,7 +14,7 @@ use super::step::{from_text, to_text, until};
 use super::{stopped, store};
 use crate::job::JobId;
 use crate::options::{check_key, micros};
-use crate::store::enqueue::named;
+use crate::schema::named;
 use crate::store::{DELETE_SCHEDULED, Sql, json, now, settle};
 use crate::wake;
 use crate::worker::Context;

@@ -18,8 +18,8 @@ CREATE TABLE IF NOT EXISTS mainstay_job (
     errors TEXT,
     result TEXT
 );
--- What may be run now. Claimed by deleting; its only index is its key. lane: 0 free, 1 with a key, a
--- limit or a suspicion, which is claimed with care.
+-- What may be run now. Claimed by deleting; its only index is its key. lane: 0 free, 1 with a key or a
+-- limit, 2 suspected of having killed its worker; both of these are claimed with care.
 CREATE TABLE IF NOT EXISTS mainstay_ready (
     queue VARCHAR(100) COLLATE "C" NOT NULL,
     lane SMALLINT NOT NULL,

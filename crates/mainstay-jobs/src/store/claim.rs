@@ -5,7 +5,7 @@ use mainstay_db::{Db, Engine, Isolation};
 
 use super::{Sql, ids, json};
 use crate::options::Options;
-use crate::store::enqueue::named;
+use crate::schema::named;
 
 /// A job that a worker has.
 #[derive(Clone, Debug)]
@@ -230,7 +230,9 @@ async fn on_postgres(
 }
 
 async fn on_sqlite(db: &Db, worker: i64, queue: &str, max: usize) -> Result<Vec<Claimed>> {
+    // As on PostgreSQL it need not reach the disk.
     short(db)
+        .asynchronous_commit()
         .run(|tx| async move {
             let bodies: Vec<Body> = tx.query(FIRST).bind(queue).bind(max as i64).all().await?;
             let Some(last) = bodies.last() else { return Ok(Vec::new()) };

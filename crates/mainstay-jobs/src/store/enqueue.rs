@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
-use mainstay_core::{Code, Error, Result};
+use mainstay_core::Result;
 use mainstay_db::{Db, Engine};
 use serde::Serialize;
 
@@ -13,7 +13,7 @@ use super::{Sql, ids, json, now};
 use crate::enqueue::Enqueued;
 use crate::job::JobId;
 use crate::options::Options;
-use crate::schema;
+use crate::schema::named;
 use crate::wake;
 
 /// Jobs in one statement: a few hundred kilobytes at most of what is usual.
@@ -180,11 +180,6 @@ pub(crate) async fn enqueue(db: &Db, jobs: Vec<New>) -> Result<Vec<Enqueued>> {
         wake::after_commit(db, wake::Of::Schedule).await?;
     }
     Ok(enqueued)
-}
-
-/// A missing table is ours to explain.
-pub(crate) fn named(error: Error) -> Error {
-    if error.code() == Code::Undefined { schema::missing().cause(error) } else { error }
 }
 
 async fn insert(db: &Db, jobs: &[New]) -> Result<Vec<Enqueued>> {

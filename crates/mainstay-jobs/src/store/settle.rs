@@ -5,8 +5,8 @@ use mainstay_core::{Code, Error, Result};
 use mainstay_db::{Db, Engine};
 
 use super::claim::short;
-use super::enqueue::named;
 use crate::options::Options;
+use crate::schema::named;
 
 use super::{Sql, careful, ids, json, now, unique};
 

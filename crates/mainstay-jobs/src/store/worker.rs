@@ -4,11 +4,13 @@ use mainstay_core::Result;
 use mainstay_db::{Db, Engine};
 
 use super::claim::short;
-use super::enqueue::named;
 use super::{Sql, ids, json};
+use crate::schema::named;
 
-/// Deaths after which a job goes to the dead letters: it is what its workers die of.
-pub(crate) const CRASHES_MAX: i32 = 3;
+/// Deaths after which a job goes to the dead letters, the first among all, the second in a group, the last
+/// three alone: it is what its workers die of. One that happened to be there when they were killed is most
+/// unlikely to be there so often.
+pub(crate) const CRASHES_MAX: i32 = 5;
 
 /// Registers a worker. `locked` tells whether a lock of the server's tells that it lives.
 pub(crate) async fn register(db: &Db, name: &str, queues: &[String], locked: bool) -> Result<i64> {
@@ -159,8 +161,8 @@ pub(crate) async fn rescue(tx: &Db, leases: Vec<i64>, died: bool) -> Result<Resc
     Ok(rescued)
 }
 
-/// Counts the death against a suspect if one was there, otherwise against all: each of them then runs
-/// apart from the others, until it is known which it was.
+/// Counts the death against the suspects if there were some, otherwise against all: they then run apart from
+/// the others, in groups and then each alone, until it is known which it was.
 async fn blame(tx: &Db, ids: &[i64]) -> Result<usize> {
     const SUSPECTS: Sql = Sql {
         sqlite: concat!(
@@ -181,18 +183,18 @@ async fn blame(tx: &Db, ids: &[i64]) -> Result<usize> {
     };
     const ALL: Sql = Sql {
         sqlite: concat!(
-            "UPDATE mainstay_job SET crashes = crashes + 1, lane = 1 WHERE state = 0 AND id IN ",
+            "UPDATE mainstay_job SET crashes = crashes + 1, lane = 2 WHERE state = 0 AND id IN ",
             ids!(sqlite, "$1")
         ),
         postgres: concat!(
-            "UPDATE mainstay_job SET crashes = crashes + 1, lane = 1 WHERE state = 0 AND id = ANY(ARRAY",
+            "UPDATE mainstay_job SET crashes = crashes + 1, lane = 2 WHERE state = 0 AND id = ANY(ARRAY",
             ids!(postgres, "$1"),
             ")"
         ),
         mysql: concat!(
             "UPDATE ",
             ids!(mysql, "$1"),
-            " AS g JOIN mainstay_job AS j ON j.id = g.id SET j.crashes = j.crashes + 1, j.lane = 1 \
+            " AS g JOIN mainstay_job AS j ON j.id = g.id SET j.crashes = j.crashes + 1, j.lane = 2 \
              WHERE j.state = 0"
         ),
     };

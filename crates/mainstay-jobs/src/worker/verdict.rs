@@ -346,7 +346,7 @@ pub(crate) async fn crashed(
     let error =
         Error::new(Code::JobCrashed, format!("the worker's process died while it ran job {id}"))
             .why(format!(
-                "{} times, with no other job to blame",
+                "{} times, the last three with no other job to blame",
                 crate::store::worker::CRASHES_MAX
             ));
     let mut all: Vec<Failure> =

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use mainstay_core::Error;
-use mainstay_jobs::admin::{Admin, Filter, State};
-use mainstay_jobs::{Context, JobId, Jobs};
+use mainstay_core::{Code, Error};
+use mainstay_jobs::admin::{Act, Admin, Filter, GroupStats, State};
+use mainstay_jobs::event::From;
+use mainstay_jobs::{Context, Event, JobId, Jobs, Worker};
+use serde::{Deserialize, Serialize};
 
 use crate::support::{Here, Note, Seen, drain, note, on_every_backend, until, until_seen};
 
@@ -17,6 +19,9 @@ on_every_backend!(
     a_deadline_that_has_passed_does_not_end_what_is_tried_again,
     a_queue_is_paused_drained_and_resumed,
     everything_is_counted,
+    jobs_are_found_by_key_and_time,
+    many_are_acted_on_at_once,
+    groups_tell_how_far_behind_they_are,
 );
 
 fn of(state: State) -> Filter {
@@ -179,10 +184,12 @@ async fn everything_is_counted(here: Here) {
     for n in 0..5 {
         here.db.enqueue(&note(n.to_string())).await.unwrap();
     }
-    here.db.enqueue(&note("later")).delay(Duration::from_secs(600)).await.unwrap();
+    let later = here.db.enqueue(&note("later")).delay(Duration::from_secs(600)).await.unwrap().id();
+    here.run(&format!("UPDATE mainstay_job SET attempt = 1 WHERE id = {later}")).await;
     let stats = admin.stats().await.unwrap();
     let queue = stats.queues.iter().find(|queue| queue.name == "default").unwrap();
     assert_eq!((queue.ready, queue.scheduled, queue.running, queue.dead), (5, 1, 0, 0));
+    assert_eq!(queue.retrying, 1);
     assert!(queue.oldest_ready_at.is_some() && stats.workers.is_empty());
     let listed = admin.list(&Filter { limit: 2, ..Filter::default() }).await.unwrap();
     assert_eq!((listed[0].state, listed[1].state), (State::Scheduled, State::Ready));
@@ -192,4 +199,105 @@ async fn everything_is_counted(here: Here) {
     until_seen(&here.seen, 5).await;
     assert_eq!(admin.stats().await.unwrap().workers.len(), 1);
     drain(worker).await.unwrap();
+}
+
+async fn jobs_are_found_by_key_and_time(here: Here) {
+    let admin = Admin::new(&here.db, "ada@ops");
+    let later = Duration::from_secs(3600);
+    let ordered = here.db.enqueue(&note("a")).delay(later).ordering_key("k").await.unwrap().id();
+    let unique = here.db.enqueue(&note("b")).delay(later).unique("k").await.unwrap().id();
+    here.db.enqueue(&note("c")).delay(later).unique("K").await.unwrap();
+    here.db.enqueue(&note("k")).delay(later).await.unwrap();
+    let keyed = Filter { key: Some("k".to_owned()), ..of(State::Scheduled) };
+    let found = admin.list(&keyed).await.unwrap();
+    assert_eq!(found.iter().map(|job| job.id).collect::<Vec<_>>(), [unique, ordered]);
+    assert_eq!(admin.count(&keyed).await.unwrap(), 2);
+    let at = found[1].created_at;
+    let since = Filter { since: Some(at), ..Filter::default() };
+    assert_eq!(admin.list(&since).await.unwrap().len(), 4);
+    let until = Filter { until: Some(at), ..Filter::default() };
+    assert!(admin.list(&until).await.unwrap().is_empty());
+    let to_come = Filter { since: Some(at + later), ..keyed };
+    assert!(admin.list(&to_come).await.unwrap().is_empty());
+}
+
+async fn many_are_acted_on_at_once(here: Here) {
+    let admin = Admin::new(&here.db, "ada@ops");
+    let later = Duration::from_secs(3600);
+    for queue in ["default", "default", "default", "other"] {
+        here.db.enqueue(&note("x")).queue(queue).delay(later).await.unwrap();
+    }
+    let waiting = Filter { queue: Some("default".to_owned()), ..of(State::Scheduled) };
+    assert_eq!(admin.count(&waiting).await.unwrap(), 3);
+    assert_eq!(admin.act_on_all(Act::Cancel, &waiting, 2).await.unwrap(), 2);
+    assert_eq!(admin.count(&waiting).await.unwrap(), 1);
+    let cancelled = of(State::Cancelled);
+    assert_eq!(admin.act_on_all(Act::Retry, &cancelled, 1).await.unwrap(), 1);
+    assert_eq!(admin.count(&of(State::Ready)).await.unwrap(), 1);
+    assert_eq!(admin.act_on_all(Act::Delete, &cancelled, 10).await.unwrap(), 1);
+    assert_eq!(admin.count(&Filter::default()).await.unwrap(), 3);
+}
+
+#[derive(Serialize, Deserialize)]
+struct Happened {
+    n: i64,
+}
+
+impl Event for Happened {
+    const NAME: &'static str = "happened";
+    const MAX_ATTEMPTS: u32 = 1;
+}
+
+async fn subscriber(here: &Here) -> Worker {
+    here.worker()
+        .group(here.queue("a"))
+        .subscribe("a", |event: Happened, ctx: Context<Seen>| async move {
+            ctx.state().add(event.n.to_string());
+            if event.n < 0 { Err(Error::user("poison")) } else { Ok(()) }
+        })
+        .start()
+        .await
+        .unwrap()
+}
+
+async fn groups_tell_how_far_behind_they_are(here: Here) {
+    async fn group(admin: &Admin) -> GroupStats {
+        let mut groups = admin.groups().await.unwrap();
+        assert_eq!(groups.len(), 1);
+        groups.remove(0)
+    }
+
+    let admin = Admin::new(&here.db, "ada@ops");
+    assert!(admin.groups().await.unwrap().is_empty());
+    drain(subscriber(&here).await).await.unwrap();
+    let idle = group(&admin).await;
+    assert_eq!((idle.name.as_str(), idle.lag, idle.oldest_at), ("a", 0, None));
+    assert_eq!(idle.events, ["happened"]);
+    for n in [-1, 1, 2] {
+        here.db.publish(&Happened { n }).await.unwrap();
+    }
+    let behind = group(&admin).await;
+    assert_eq!(behind.lag, 3, "nobody has given them out yet");
+    assert!(behind.oldest_at.is_some());
+    admin.pause("group:a").await.unwrap();
+    let worker = subscriber(&here).await;
+    until("they are given out", || async { here.count("mainstay_outbox").await == 0 }).await;
+    let paused = group(&admin).await;
+    assert_eq!((paused.lag, paused.paused, here.seen.len()), (3, true, 0));
+    admin.resume("group:a").await.unwrap();
+    until("it has caught up", || async {
+        let group = group(&admin).await;
+        (group.lag, group.dead) == (0, 1)
+    })
+    .await;
+    drain(worker).await.unwrap();
+    assert_eq!(here.seen.len(), 3);
+
+    assert_eq!(admin.replay("a", From::Start).await.unwrap().events, 3);
+    let again = group(&admin).await;
+    assert_eq!((again.lag, again.replaying), (3, false));
+    let refused = admin.replay("nobody", From::Start).await.unwrap_err();
+    assert_eq!(refused.code(), Code::JobNotFound);
+    let audit = admin.audit(10).await.unwrap();
+    assert_eq!((audit[0].action.as_str(), audit[0].target.as_str()), ("replay", "group a"));
 }

@@ -132,7 +132,9 @@ async fn suspects_do_not_keep_others_back(here: Here) {
     for n in 0..120 {
         here.db.enqueue(&note("suspect")).limit_key(format!("{n}")).await.unwrap();
     }
-    here.run("UPDATE mainstay_job SET crashes = 1").await;
+    // Each alone from here on.
+    here.run("UPDATE mainstay_job SET crashes = 2, lane = 2").await;
+    here.run("UPDATE mainstay_ready SET lane = 2").await;
     here.db.enqueue(&note("other")).ordering_key("k").await.unwrap();
     let worker = here
         .worker()

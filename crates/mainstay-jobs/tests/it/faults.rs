@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use mainstay_db::Db;
+use mainstay_db::{AssertSqlSafe, Code, Db};
 use mainstay_jobs::{Context, Jobs, Queue, Schedule, Worker, install};
 use mainstay_testkit::Broker;
 
@@ -108,6 +108,110 @@ mod sqlite {
         for worker in workers {
             drain(worker).await.unwrap();
         }
+        assert!(seen.counts().values().all(|count| *count == 1), "{:?}", seen.all());
+    }
+}
+
+mod full {
+    use super::*;
+
+    /// Bounds the file as a disk does that has so many pages left, or takes the bound away.
+    async fn pages_left(db: &Db, left: Option<i64>) {
+        db.transaction(|tx| async move {
+            let now: i64 = tx.query("PRAGMA page_count").scalar().await?;
+            let max = left.map_or(1_000_000, |left| now + left);
+            let sql = format!("PRAGMA max_page_count = {max}");
+            tx.query(AssertSqlSafe(sql)).execute().await.map(drop)
+        })
+        .await
+        .unwrap();
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn what_was_enqueued_before_the_disk_was_full_is_run_and_the_rest_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}", folder.path().join("f.db").display());
+        let db = Db::connect(&url).await.unwrap();
+        install(&db).await.unwrap();
+        pages_left(&db, Some(40)).await;
+        let text = |n: usize| format!("{n} {}", "x".repeat(1_000));
+        let mut taken = 0;
+        let refused = loop {
+            match db.enqueue(&note(text(taken))).await {
+                Ok(_) => taken += 1,
+                Err(error) => break error,
+            }
+            assert!(taken < 1_000, "the disk is never full");
+        };
+        assert_eq!(refused.code(), Code::Resources, "{refused:?}");
+        let seen = Seen::default();
+        let worker = Worker::builder(&db, seen.clone())
+            .poll_interval(Duration::from_millis(50))
+            .handle(|note: Note, ctx: Context<Seen>| async move {
+                ctx.state().add(note.text);
+                Ok(())
+            })
+            .start();
+        // It may not even be able to enter itself before there is room.
+        let worker = match worker.await {
+            Ok(worker) => worker,
+            Err(error) => {
+                assert_eq!(error.code(), Code::Resources, "{error:?}");
+                pages_left(&db, None).await;
+                Worker::builder(&db, seen.clone())
+                    .handle(|note: Note, ctx: Context<Seen>| async move {
+                        ctx.state().add(note.text);
+                        Ok(())
+                    })
+                    .start()
+                    .await
+                    .unwrap()
+            }
+        };
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        pages_left(&db, None).await;
+        db.enqueue(&note(text(taken))).await.unwrap();
+        let all = async {
+            while seen.counts().len() <= taken {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(LIMIT, all).await.expect("all were run");
+        drain(worker).await.unwrap();
+        let left: i64 = db.query("SELECT COUNT(*) FROM mainstay_job").scalar().await.unwrap();
+        assert_eq!(left, 0);
+    }
+}
+
+mod blocking {
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+    #[expect(clippy::disallowed_methods, reason = "what is tested is a handler that blocks")]
+    async fn a_handler_that_blocks_a_thread_keeps_its_job_and_the_others_go_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite:{}", folder.path().join("b.db").display());
+        let db = Db::connect(&url).await.unwrap();
+        install(&db).await.unwrap();
+        let seen = Seen::default();
+        let worker = Worker::builder(&db, seen.clone())
+            .handle(|note: Note, ctx: Context<Seen>| async move {
+                if note.text == "blocks" {
+                    std::thread::sleep(Duration::from_secs(3));
+                }
+                ctx.state().add(note.text);
+                Ok(())
+            })
+            .start()
+            .await
+            .unwrap();
+        db.enqueue(&note("blocks")).await.unwrap();
+        for n in 0..50 {
+            db.enqueue(&note(n.to_string())).await.unwrap();
+        }
+        until_seen(&seen, 51).await;
+        assert_eq!(seen.all().last().unwrap(), "blocks", "the others did not wait for it");
+        drain(worker).await.unwrap();
         assert!(seen.counts().values().all(|count| *count == 1), "{:?}", seen.all());
     }
 }

@@ -3,13 +3,14 @@
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
-fn shop(folder: &std::path::Path) -> Command {
+pub(crate) fn shop(folder: &std::path::Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_shop"));
     command.current_dir(folder).env_remove("DATABASE_URL").env_remove("PORT");
+    command.env_remove("RABBITMQ_URL").env_remove("REDIS_URL");
     command
 }
 
-fn fails(command: &mut Command) -> String {
+pub(crate) fn fails(command: &mut Command) -> String {
     let output = command.output().unwrap();
     assert!(!output.status.success());
     String::from_utf8(output.stderr).unwrap()
@@ -82,6 +83,22 @@ fn the_configuration_tells_its_origins() {
     );
 }
 
+#[test]
+fn what_is_secret_is_read_and_not_shown() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = shop(dir.path());
+    command.arg("config").env("RABBITMQ_URL", "amqp://u:s3cret@127.0.0.1:9");
+    command.env("REDIS_URL", "redis://:s3cret@127.0.0.1:9");
+    command.env("MAINSTAY_SESSIONS__SECRET", "s3cret".repeat(6));
+    let output = command.output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success() && !text.contains("s3cret"), "{text}");
+    for key in ["jobs.broker", "redis.url", "sessions.secret"] {
+        assert!(text.contains(&format!("{key} = (set)\n")), "{text}");
+    }
+    assert!(text.contains("database.url = null\n"), "{text}");
+}
+
 /// It serves on a database it makes itself, says how to ask it, and ends in order on SIGTERM.
 #[test]
 fn it_starts_with_nothing_and_ends_in_order() {
@@ -103,7 +120,7 @@ fn it_starts_with_nothing_and_ends_in_order() {
         lines.by_ref().map_while(Result::ok).filter(|l| l.contains("curl -s ")).take(2).count();
     assert_eq!(curls, 2);
     let address = first.split_once("http://").unwrap().1.split_once(',').unwrap().0;
-    let metrics = get(address, "/products").and_then(|_| get(address, "/metrics")).unwrap();
+    let metrics = get(address, "/api/products").and_then(|_| get(address, "/metrics")).unwrap();
     for series in [
         r#"db_client_operation_duration_count{pool_name="main",db_system_name="sqlite"}"#,
         r#"db_client_connection_use_time_bucket{pool_name="main",le="0.01"}"#,

@@ -3,4 +3,9 @@
 
 mod cli;
 mod client;
+mod faults;
+mod five;
+mod load;
+mod openapi;
 mod routes;
+mod services;

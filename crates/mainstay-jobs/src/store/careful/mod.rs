@@ -1,5 +1,5 @@
 //! Claiming jobs that may have to wait for others: for their turn by key, for a limit of the fleet, for
-//! their place in a rate, or to be alone since a worker died with them. It does not run them, and does not
+//! their place in a rate, or to be apart since a worker died with them. It does not run them, and does not
 //! decide when a failed one is tried again.
 //!
 //! **No wake-up is lost.** Claims of one queue come one after the other, under a lock of its row. Who ends
@@ -40,11 +40,11 @@ pub(crate) use release::{release_all, release_keys};
 pub(crate) use sweep::unpark;
 
 use super::claim::{Claimed, lease, short, take};
-use super::enqueue::named;
 use super::{Sql, now, worker as known};
 use crate::options::Options;
+use crate::schema::named;
 use crate::worker::queue::Limits;
-use decide::{Book, Candidate, Decided, Decision, Slot};
+use decide::{Book, Candidate, Decided, Decision, GROUP, Slot};
 
 /// What a claim brought.
 #[derive(Debug, Default)]
@@ -54,10 +54,12 @@ pub(crate) struct Careful {
     pub(crate) more: bool,
 }
 
+/// The lane of those that a worker died with.
+pub(crate) const SUSPECT: i16 = 2;
 /// Candidates looked at in one claim, beyond those asked for.
 const EXTRA: usize = 50;
 
-const LOOK: &str = "SELECT (SELECT COUNT(*) FROM (SELECT id FROM mainstay_ready WHERE queue = $1 AND lane = 1 LIMIT 1) AS a) \
+const LOOK: &str = "SELECT (SELECT COUNT(*) FROM (SELECT id FROM mainstay_ready WHERE queue = $1 AND lane >= 1 LIMIT 1) AS a) \
      + (SELECT COUNT(*) FROM (SELECT id FROM mainstay_freed WHERE queue = $1 LIMIT 1) AS b) \
      + (SELECT COUNT(*) FROM (SELECT id FROM mainstay_ready WHERE queue = $1 AND lane = 0 AND $2 = 1 LIMIT 1) AS c)";
 
@@ -70,11 +72,7 @@ const LOCK: Sql = Sql {
 /// A row of what has ended has no job: it is taken away.
 const FIND: &str = "SELECT r.id, r.lane, r.priority, j.crashes, j.options FROM mainstay_ready AS r \
      LEFT JOIN mainstay_job AS j ON j.id = r.id AND j.state = 0 \
-     WHERE r.queue = $1 AND r.lane = $2 AND COALESCE(j.crashes, 0) = 0 ORDER BY r.priority, r.id LIMIT $3";
-
-const FIND_SUSPECT: &str = "SELECT r.id, r.lane, r.priority, j.crashes, j.options FROM mainstay_ready AS r \
-     JOIN mainstay_job AS j ON j.id = r.id AND j.state = 0 \
-     WHERE r.queue = $1 AND r.lane = 1 AND j.crashes > 0 ORDER BY r.priority, r.id LIMIT 1";
+     WHERE r.queue = $1 AND r.lane = $2 ORDER BY r.priority, r.id LIMIT $3";
 
 /// Those that have a place in the queue's limit already: no more than that limit.
 const FIND_PLACED: &str = "SELECT r.id, r.lane, r.priority, j.crashes, j.options FROM mainstay_holding AS h \
@@ -85,7 +83,7 @@ const FIND_PLACED: &str = "SELECT r.id, r.lane, r.priority, j.crashes, j.options
 type Found = (i64, i16, i16, Option<i32>, Option<String>);
 
 /// Claims up to `max` jobs of `queue` for `worker`: those with keys, and all where the queue has limits of
-/// its own. With `suspects`, one that a worker died with may be among them, in a lease of its own.
+/// its own. With `suspects`, some that a worker died with may be among them, in a lease of their own.
 ///
 /// Dropped half-way, it is rolled back, or what was claimed is in leases that are given back when the
 /// worker's leases are compared with what it knows. Errors: JOB-001, and those of a statement.
@@ -103,7 +101,9 @@ pub(crate) async fn claim(
     if anything == 0 {
         return Ok(Careful::default());
     }
+    // As a free claim it need not reach the disk: what is forgotten is forgotten as a whole.
     let claimed = short(db)
+        .asynchronous_commit()
         .run(|tx| async move {
             let locked: Option<(i16,)> =
                 tx.query(LOCK.on(tx.engine())).bind(queue).optional().await?;
@@ -162,8 +162,8 @@ impl Claim<'_> {
         Ok(Careful { jobs, more })
     }
 
-    /// In their order. Suspects are asked for apart, and by one: there may be thousands of them, which
-    /// must not stand in the way of the others.
+    /// In their order. Suspects have a lane of their own: there may be thousands of them, which must not
+    /// stand in the way of the others.
     async fn candidates(&self, max: usize, suspects: bool) -> Result<Vec<Candidate>> {
         let (tx, max) = (self.tx, max as i64);
         let mut found: Vec<Found> = Vec::new();
@@ -173,7 +173,8 @@ impl Claim<'_> {
             found.extend(query.all::<Found>().await?);
         }
         if suspects {
-            found.extend(tx.query(FIND_SUSPECT).bind(self.queue).all::<Found>().await?);
+            let query = tx.query(FIND).bind(self.queue).bind(SUSPECT).bind(GROUP as i64);
+            found.extend(query.all::<Found>().await?);
         }
         if self.limits.global_concurrency.is_some() {
             // Given back while they had their place: nobody else may run instead of them, however many
@@ -232,8 +233,8 @@ impl Claim<'_> {
         if !plain.is_empty() {
             jobs = lease(self.tx, self.worker, self.queue, plain.into_iter()).await?;
         }
-        for id in suspects {
-            jobs.extend(lease(self.tx, self.worker, self.queue, [id].into_iter()).await?);
+        if !suspects.is_empty() {
+            jobs.extend(lease(self.tx, self.worker, self.queue, suspects.into_iter()).await?);
         }
         // What has ended meanwhile, by a worker that was taken for dead, is to have no key.
         let live: BTreeSet<i64> = jobs.iter().map(|job| job.id).collect();
@@ -250,7 +251,7 @@ impl Claim<'_> {
     /// Takes those that are moved out of ready: all of them, or none. Who cancels one, and a worker that
     /// does not know of the queue's limits, takes no lock of the queue.
     async fn take_all(&self, decided: &[Decided]) -> Result<()> {
-        for lane in [0, 1] {
+        for lane in [0, 1, SUSPECT] {
             let moved = |done: &&Decided| {
                 done.one.lane == lane && !matches!(done.decision, Decision::Leave | Decision::Wait)
             };

@@ -7,8 +7,8 @@ use mainstay_core::Result;
 use mainstay_db::Db;
 
 use super::{keys, rates, release};
+use crate::schema::named;
 use crate::store::claim::short;
-use crate::store::enqueue::named;
 use crate::store::{Sql, json};
 use crate::worker::queue::Limits;
 

@@ -104,14 +104,23 @@ fn a_key_with_a_low_rate_does_not_keep_other_keys_back() {
 }
 
 #[test]
-fn a_suspect_waits_until_it_may_be_alone() {
-    let suspect = |id| Candidate { crashes: 1, ..job(id, None, None) };
-    let (limits, mut book) = (Limits::default(), Book::default());
-    let all = vec![suspect(1), suspect(2), job(3, None, None)];
-    let decided = decide_all(all, &limits, &mut book, 10, true);
-    let decided: Vec<Decision> = decided.into_iter().map(|done| done.decision).collect();
-    assert_eq!(decided, [Decision::Run, Decision::Leave, Decision::Run]);
-    assert_eq!(decide(suspect(2), &limits, &mut book, false), Decision::Leave);
+fn suspects_run_in_groups_and_then_alone() {
+    let suspect = |id, crashes| Candidate { crashes, ..job(id, None, None) };
+    let limits = Limits::default();
+    let decided = |all: Vec<Candidate>, suspects| -> Vec<bool> {
+        let decided = decide_all(all, &limits, &mut Book::default(), 100, suspects);
+        decided.into_iter().map(|done| done.decision == Decision::Run).collect()
+    };
+    let group = |crashes| vec![suspect(1, crashes), suspect(2, crashes), job(3, None, None)];
+    assert_eq!(decided(group(1), true), [true, true, true]);
+    assert_eq!(decided(group(2), true), [true, false, true]);
+    assert_eq!(decided(group(1), false), [false, false, true]);
+    assert_eq!(
+        decided(vec![suspect(1, 1), suspect(2, 2), suspect(3, 1)], true),
+        [true, false, true]
+    );
+    let many = (0..60).map(|id| suspect(id, 1)).collect();
+    assert_eq!(decided(many, true).into_iter().filter(|runs| *runs).count(), GROUP);
 }
 
 #[test]

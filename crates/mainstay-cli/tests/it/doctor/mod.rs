@@ -1,0 +1,4 @@
+//! `mainstay doctor`.
+
+mod exam;
+mod replay;

@@ -1,0 +1,119 @@
+//! Which of several servers the work of a handle goes to, where somebody has a say in that: a cluster of a primary and
+//! replicas. Without one, nothing here costs more than a look at an `Option`.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use mainstay_core::{Code, Error, Place, Result};
+
+use crate::db::Db;
+use crate::engine::Engine;
+
+/// What is about to run, or has run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Work<'a> {
+    /// One statement, outside transactions.
+    Statement(&'a str),
+    /// A transaction that only reads.
+    ReadOnly,
+    /// A transaction, a session, a script: whatever may write.
+    Write,
+}
+
+/// Where it is to run.
+pub enum Choice<'a> {
+    /// On the handle's own server.
+    Here,
+    /// On this one's.
+    There(Db),
+    /// That takes a while to tell.
+    Later(Pin<Box<dyn Future<Output = Result<Option<Db>>> + Send + 'a>>),
+}
+
+/// Chooses servers; see [`Db::routed`].
+pub trait Route: Send + Sync + fmt::Debug {
+    /// Where `work` is to run. A handle that it names is used as it is: its own route is not asked.
+    fn choose<'a>(&'a self, work: Work<'a>) -> Choice<'a>;
+
+    /// Whether it wants to know the position of what was committed, which then comes with COMMIT's answer.
+    fn wants_positions(&self) -> bool;
+
+    /// A statement or a transaction is through. `position` is what the server said with COMMIT: PostgreSQL's WAL insert
+    /// position, MariaDB's GTID; `None` of a statement by itself, and where it was not told.
+    fn done(&self, work: Work<'_>, position: Option<&str>);
+
+    /// Whether a statement that failed on the server of `on`, before any of its rows was handed on, is to be run again
+    /// where [`choose`](Self::choose) then says. Twice at most.
+    fn again(&self, work: Work<'_>, on: &Db, error: &Error) -> bool {
+        let _ = (work, on, error);
+        false
+    }
+
+    /// Ends when there is no use in waiting for `work` at the server of `on` any longer. Most often it never does.
+    fn lost<'a>(
+        &'a self,
+        work: Work<'a>,
+        on: &'a Db,
+    ) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
+        let _ = (work, on);
+        Box::pin(std::future::pending())
+    }
+}
+
+/// A statement is run again so often.
+pub(crate) const AGAIN_MAX: u32 = 2;
+
+impl Db {
+    /// The same handle, whose work goes where `route` says: statements and transactions, bulk inserts, scripts and sessions.
+    /// What is inside a transaction stays on its server. [`Listener`](crate::Listener)s and advisory locks are the
+    /// handle's own server's.
+    ///
+    /// `mainstay-route` makes such handles.
+    #[must_use]
+    pub fn routed(&self, route: Arc<dyn Route>) -> Db {
+        Db { route: Some(route), ..self.clone() }
+    }
+
+    /// The handle that `work` is to run on, if that is another. Errors: the route's.
+    pub(crate) async fn chosen(&self, work: Work<'_>, place: Place) -> Result<Option<Db>> {
+        let Some(route) = self.route.as_ref().filter(|_| self.transaction.is_none()) else {
+            return Ok(None);
+        };
+        match route.choose(work) {
+            Choice::Here => Ok(None),
+            Choice::There(db) => Ok(Some(db)),
+            Choice::Later(choice) => choice.await.map_err(|e| e.at(place)),
+        }
+    }
+
+    /// Whether both are handles of the same pool.
+    pub fn is_same(&self, other: &Db) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared)
+    }
+
+    /// Tells the route that `work`, outside a transaction, is through.
+    pub(crate) fn ran(&self, work: Work<'_>) {
+        if let Some(route) = self.route.as_ref().filter(|_| self.transaction.is_none()) {
+            route.done(work, None);
+        }
+    }
+}
+
+/// COMMIT, and the position of what it committed: one exchange. MySQL proper has no such variable, which is an error after
+/// COMMIT was answered, and its position stays unknown.
+pub(crate) fn commit(engine: Engine) -> &'static str {
+    match engine {
+        // Where WAL is written to by now: at or after this COMMIT's own record.
+        Engine::Postgres => "COMMIT; SELECT pg_current_wal_insert_lsn()::text",
+        Engine::MySql => "COMMIT; SELECT @@last_gtid",
+        Engine::Sqlite => "COMMIT",
+    }
+}
+
+/// What a statement is told whose server went away while it ran.
+pub(crate) fn lost(on: &Db) -> Error {
+    Error::new(Code::Unreachable, format!("{} stopped answering while a statement ran", on.place()))
+}

@@ -1,0 +1,5 @@
+//! What may run on a replica: labelled statements, texts that nobody would write, and what servers that only read say.
+
+mod corpus;
+mod mutated;
+mod truth;
