@@ -1,7 +1,9 @@
 //! Tests, benchmarks, and what must pass before a change lands.
 
+use std::process::Command;
+
 use crate::run::{Done, cargo, run};
-use crate::{oracle, packages};
+use crate::{again, oracle, packages};
 
 /// What `cargo test` runs. The benchmarks have no tests, and their peers take minutes to build.
 const TESTED: [&str; 4] = ["test", "--workspace", "--exclude", "bench"];
@@ -62,12 +64,18 @@ pub(crate) fn test(embedded: bool, rest: &[String]) -> Done {
         let to_tests = to_tests.get(1..).unwrap_or_default();
         return run(&mut cargo(&[&TESTED[..], to_cargo, &skip, to_tests].concat()));
     }
+    run(&mut under_the_rig(&[&TESTED[..], &rest].concat())?)
+}
+
+/// A call of cargo's, with the servers.
+fn under_the_rig(words: &[&str]) -> Done<Command> {
     packages::servers()?;
-    let mut command = cargo(&[&RIG[..], &["exec", env!("CARGO")], &TESTED, &rest].concat());
+    let mut command = cargo(&[&RIG[..], &["exec", env!("CARGO")], words].concat());
     if std::env::var_os("RUST_TEST_THREADS").is_none() {
         command.env("RUST_TEST_THREADS", THREADS);
     }
-    run(command.env(oracle::VARIABLE, oracle::liquibase()?))
+    command.env(oracle::VARIABLE, oracle::liquibase()?);
+    Ok(command)
 }
 
 /// The servers as a program, from the testkit.
@@ -119,5 +127,6 @@ pub(crate) fn ci() -> Done {
         let alone = ["clippy", "--package", "mainstay", "--no-default-features"];
         run(&mut cargo(&[&alone[..], &["--features", feature, "--", "-D", "warnings"]].concat()))?;
     }
-    test(false, &[])
+    let all = under_the_rig(&[&TESTED[..], &["--no-fail-fast"]].concat())?;
+    again::run(all, under_the_rig)
 }

@@ -1,5 +1,6 @@
 //! `cargo xtask`: the project's commands, so that nobody has to remember them.
 
+mod again;
 mod ci;
 mod contract;
 mod oracle;
