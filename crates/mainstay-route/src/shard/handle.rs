@@ -32,6 +32,8 @@ pub(crate) struct Inner {
     ids: Ids,
     pub(crate) clock: Clock,
     engine: Engine,
+    /// There is one database, and the engine shards below it.
+    pub(crate) coordinator: bool,
     /// Where the next read of anybody begins.
     turn: AtomicUsize,
 }
@@ -50,6 +52,7 @@ pub struct Builder {
     map: Map,
     handles: BTreeMap<Arc<str>, Db>,
     references: Vec<String>,
+    coordinator: bool,
     clock: Clock,
     rng: Rng,
 }
@@ -87,7 +90,7 @@ impl Builder {
 
     /// The handle. Errors: ROUTE-021 where a shard of the map has no database, or they are of several engines.
     pub fn build(self) -> Result<Shards> {
-        let Self { map, handles, references, clock, rng } = self;
+        let Self { map, handles, references, coordinator, clock, rng } = self;
         let engines: Vec<_> = handles.values().map(|db| (db.engine(), db.is_mariadb())).collect();
         let Some((engine, _)) = engines.first().copied() else {
             return Err(Error::new(Code::ShardMap, "no shard has a database"));
@@ -103,6 +106,7 @@ impl Builder {
             ids: Ids::new(clock.clone(), rng),
             clock,
             engine,
+            coordinator,
             turn: AtomicUsize::new(0),
         })))
     }
@@ -134,9 +138,21 @@ impl Shards {
             map,
             handles: BTreeMap::new(),
             references: Vec::new(),
+            coordinator: false,
             clock: Clock::system(),
             rng: Rng::system(),
         }
+    }
+
+    /// Over one database that shards by itself, such as a coordinator of Citus, a gate of Vitess, or a distributed SQL
+    /// engine: code that was written for shards stays as it is, and routing stays out of its way. Each key's
+    /// database is `db`, and a [`scatter`](Self::scatter) is the statement as written, whatever it says.
+    ///
+    /// Errors: none but ROUTE-021, where the map of one can't be made.
+    pub fn coordinator(db: Db) -> Result<Self> {
+        const NAME: &str = "coordinator";
+        let builder = Self::builder(Map::even([NAME])?).shard(NAME, db);
+        Builder { coordinator: true, ..builder }.build()
     }
 
     /// The database of a key: a handle as any other. It neither waits nor allocates, and takes no lock.

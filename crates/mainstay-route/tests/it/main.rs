@@ -23,6 +23,7 @@ pub(crate) use on_servers;
 
 mod classify;
 mod replicas;
+mod shard_below;
 mod shard_down;
 mod shard_generated;
 mod shard_handle;

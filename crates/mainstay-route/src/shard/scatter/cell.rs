@@ -2,12 +2,15 @@
 
 use std::any::Any;
 use std::cmp::Ordering;
+use std::sync::Arc;
 
 use mainstay_core::{Code, Error, Result};
 use mainstay_db::sqlx;
 use mainstay_db::sqlx::types::chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Utc};
 use mainstay_db::{Decimal, FromRow};
 use uuid::Uuid;
+
+use super::group::Group;
 
 /// A value that was read from a shard.
 #[derive(Clone, Debug, PartialEq)]
@@ -215,11 +218,21 @@ impl<'r, R: sqlx::Row> sqlx::FromRow<'r, R> for Cells {
     }
 }
 
-/// That both are read from every engine that is compiled in.
+/// As the engine itself has put it together.
+impl<'r, R: sqlx::Row> sqlx::FromRow<'r, R> for Group {
+    fn from_row(row: &'r R) -> sqlx::Result<Self> {
+        use sqlx::Column as _;
+        let names: Arc<[String]> = row.columns().iter().map(|c| c.name().to_owned()).collect();
+        Ok(Self::new(&names, Cells::from_row(row)?.0))
+    }
+}
+
+/// That all are read from every engine that is compiled in.
 const _: () = {
     const fn reads<T: FromRow>() {}
     reads::<Cells>();
     reads::<Keyed<(i64,)>>();
+    reads::<Group>();
 };
 
 /// The value at `at` of a row of whatever engine.

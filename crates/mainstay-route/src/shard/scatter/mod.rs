@@ -160,6 +160,13 @@ impl Question<'_> {
     }
 
     async fn ask_rows<T: FromRow>(&self) -> Result<Gathered<T>> {
+        if self.how.shards.0.coordinator {
+            let (answers, missing) = self.ask::<T>(&self.sql, &self.values).await?;
+            return Ok(Gathered {
+                rows: answers.into_iter().flat_map(|(_, r)| r).collect(),
+                missing,
+            });
+        }
         let plan = Plan::new(&self.sql, self.how.shards, self.how.colocated)?;
         let Kind::Rows(order) = &plan.kind else {
             return Err(Error::new(Code::ShardMerge, "groups are no rows of a shard")
@@ -198,6 +205,11 @@ impl Question<'_> {
     }
 
     async fn ask_groups<T: FromGroup>(&self) -> Result<Gathered<T>> {
+        if self.how.shards.0.coordinator {
+            let (answers, missing) = self.ask::<Group>(&self.sql, &self.values).await?;
+            let rows = answers.into_iter().flat_map(|(_, groups)| groups).map(T::from_group);
+            return Ok(Gathered { rows: rows.collect::<Result<_>>()?, missing });
+        }
         let plan = Plan::new(&self.sql, self.how.shards, self.how.colocated)?;
         let Kind::Groups(groups) = &plan.kind else {
             return Err(Error::new(Code::ShardMerge, "the statement has no aggregates")
