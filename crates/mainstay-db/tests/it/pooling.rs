@@ -303,15 +303,16 @@ async fn advice_knows_the_server(db: Db, _: String) {
 }
 
 /// The statement's bound does not count the wait for a connection, which has its own.
-async fn an_exhausted_pool_is_told_as_such_under_a_statement_timeout(_: Db, url: String) {
+async fn an_exhausted_pool_is_told_as_such_under_a_statement_timeout(plain: Db, url: String) {
+    accounts(&plain, 1).await;
     let options = mainstay_pool::Options {
         max_size: 1,
-        acquire_timeout: Duration::from_millis(900),
+        acquire_timeout: Duration::from_millis(1500),
         ..mainstay_pool::Options::default()
     };
-    let timeout = Some(Duration::from_millis(50));
+    // Enough for a statement on a busy machine.
+    let timeout = Some(Duration::from_millis(500));
     let db = Db::builder(&url).pool(options).statement_timeout(timeout).connect().await.unwrap();
-    accounts(&db, 1).await;
     let asked = db.clone();
     db.transaction(|tx| {
         let asked = asked.clone();
