@@ -13,5 +13,6 @@ pub mod observe;
 pub mod once;
 pub mod rng;
 pub mod scope;
+pub mod token;
 
 pub use error::{Code, Error, Place, Result, Retry};

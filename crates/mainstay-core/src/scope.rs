@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use crate::token::{Marks, Token, Tokens};
+
 tokio::task_local! {
     static CURRENT: Scope;
 }
@@ -61,12 +63,6 @@ struct Inner {
     /// Shared by its clones, whatever else they were given.
     marks: Arc<Mutex<Marks>>,
 }
-
-/// Of what, and the mark.
-type Marks = Vec<(u64, Arc<str>)>;
-
-/// Marks of one scope; a service has fewer clusters.
-const MARKS_MAX: usize = 64;
 
 impl Scope {
     /// A new scope: `name` is the route or the job's name, never anything that differs per call.
@@ -145,23 +141,48 @@ impl Scope {
         self.0.deadline
     }
 
-    /// Notes how far `of` had come when this scope last changed it: what it reads later must be no older. Clones of the
-    /// scope share it. Of at most 64 of them; further ones are not kept.
-    ///
-    /// `mainstay-route` notes clusters' positions; a layer or a worker carries them on.
-    pub fn mark(&self, of: u64, mark: Arc<str>) {
-        let mut marks = self.0.marks.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = marks.iter_mut().find(|(known, _)| *known == of) {
-            known.1 = mark;
-        } else if marks.len() < MARKS_MAX {
-            marks.push((of, mark));
-        }
+    /// The same scope, whose [marks](Self::marks) are those of `other` from now on: they are parts of one piece of work.
+    pub fn sharing_marks_of(self, other: &Scope) -> Self {
+        let marks = Arc::clone(&other.0.marks);
+        self.changed(|inner| inner.marks = marks)
     }
 
-    /// What was [noted](Self::mark) last of `of`.
-    pub fn marked(&self, of: u64) -> Option<Arc<str>> {
-        let marks = self.0.marks.lock().unwrap_or_else(PoisonError::into_inner);
-        marks.iter().find(|(known, _)| *known == of).map(|(_, mark)| Arc::clone(mark))
+    /// Looks at its marks, or changes them: how far each cluster must have come for what is read in it. Clones of the
+    /// scope share them. `change` must not wait, nor ask for the marks.
+    ///
+    /// `mainstay-route` notes what was written; requests and jobs carry it on as [`tokens`](Self::tokens).
+    pub fn marks<T>(&self, change: impl FnOnce(&mut Marks) -> T) -> T {
+        change(&mut self.0.marks.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// What is read in it from now on covers `token`.
+    pub fn observe(&self, token: &Token) {
+        self.marks(|marks| marks.change(token.cluster(), |mark| mark.observe(token)));
+    }
+
+    /// The tokens of what it wrote and was given, if they are known by now: all but those of statements outside
+    /// transactions, whose positions come a moment later.
+    pub fn tokens_now(&self) -> Option<Tokens> {
+        let (tokens, open) = self.marks(|marks| marks.tokens(None));
+        open.is_empty().then_some(tokens)
+    }
+
+    /// The tokens of what it wrote and was given. It waits for positions that are not known yet, for as long as their
+    /// clusters say; then that of such a one is unknown.
+    ///
+    /// Cancel safe.
+    pub async fn tokens(&self) -> Tokens {
+        self.tokens_except(None).await
+    }
+
+    /// As [`tokens`](Self::tokens), without that of one cluster, for which nothing is waited for then.
+    pub async fn tokens_except(&self, cluster: Option<u64>) -> Tokens {
+        let (tokens, open) = self.marks(|marks| marks.tokens(cluster));
+        let mut all: Vec<Token> = tokens.iter().cloned().collect();
+        for pending in open {
+            all.push(pending.wait().await);
+        }
+        all.into_iter().collect()
     }
 
     /// Who is refused first.

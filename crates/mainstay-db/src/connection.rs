@@ -20,7 +20,7 @@ use crate::row::Row;
 use crate::steps::{Step, Steps};
 use crate::text::Text;
 use crate::trail::Trail;
-use crate::transaction::{Access, PreparedId};
+use crate::transaction::{Access, Durability, PreparedId};
 use crate::value::Arguments;
 
 /// What our savepoints' names begin with.
@@ -232,7 +232,7 @@ impl Connection {
 
     /// Opens a transaction: see [`Access::begin`].
     pub(crate) async fn begin(&mut self, access: Access, limit: Option<Duration>) -> Result<()> {
-        if access.asynchronous && self.engine() == Engine::Sqlite {
+        if access.durability == Some(Durability::Async) && self.engine() == Engine::Sqlite {
             // Not to be changed inside a transaction.
             self.state.asynchronous = true;
             let set = self.command("PRAGMA synchronous = NORMAL").await;

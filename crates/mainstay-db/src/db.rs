@@ -201,8 +201,11 @@ impl Db {
         let place = Place::here();
         async move {
             let there = self.chosen(Work::Write, place).await?;
+            // Its beginning may have been committed, however it ends.
+            let mut doubt = self.doubt(Work::Write);
             there.as_ref().unwrap_or(self).script_here(sql, place).await?;
             self.ran(Work::Write);
+            doubt.settled();
             Ok(())
         }
     }

@@ -129,6 +129,7 @@ macro_rules! executor {
                     let enclosed = db.in_time(deadline, hold.enclose(db, arguments.is_some())).await;
                     let enclosed = record.check(enclosed, place).map_err(into_driver)?;
                     let keep = persistent && text.keep && !pooled;
+                    let mut doubt = handle.doubt(Work::Statement(kept.as_str()));
                     let Connection { raw, state, .. } = &mut *hold;
                     state.activity = Activity::Waiting;
                     let mut owes_done = db.engine() == Engine::Sqlite && !text.is_empty;
@@ -143,7 +144,9 @@ macro_rules! executor {
                         state.note(item.as_ref().map(Option::is_some));
                         if let Err(error) = &item {
                             drop(items);
-                            let described: Result<()> = Err(describe(error, kept.as_str()));
+                            let described = describe(error, kept.as_str());
+                            doubt.failed(&described);
+                            let described: Result<()> = Err(described);
                             if let Err(explained) = hold.explain(db, described).await {
                                 record.failed(&explained);
                             }
@@ -163,6 +166,7 @@ macro_rules! executor {
                     record.check(concluded, place).map_err(into_driver)?;
                     record.done();
                     handle.ran(Work::Statement(kept.as_str()));
+                    doubt.settled();
                 })
             }
 

@@ -82,7 +82,8 @@ pub use sqlx::types::Json;
 pub use statement::IntoSql;
 pub use tables::Tables;
 pub use transaction::{
-    Isolation, Participant, Prepared, PreparedId, Propagation, RetryPolicy, Tx, network_call,
+    Durability, Isolation, Participant, Prepared, PreparedId, Propagation, RetryPolicy, Tx,
+    network_call,
 };
 pub use types::{Array, Decimal};
 pub use value::Value;

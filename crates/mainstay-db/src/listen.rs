@@ -3,13 +3,14 @@
 //! It is no queue: what is said while the connection is away is not heard. Whoever listens looks for
 //! itself as well, now and then, and whenever the connection was made anew.
 
-use mainstay_core::{Code, Error, Result};
+use mainstay_core::{Code, Error, Place, Result};
 use sqlx::postgres::{PgListener, PgPoolOptions};
 
 use crate::db::Db;
 use crate::driver::Driver;
 use crate::error::from_driver;
 use crate::hold::needs_session;
+use crate::route::Work;
 
 /// A connection of its own, beside the pool, that hears what is said on some channels.
 #[derive(Debug)]
@@ -38,7 +39,9 @@ impl Db {
     /// client's a moment later), those of connecting.
     #[allow(irrefutable_let_patterns, reason = "refutable only with several engines")]
     pub async fn listen(&self, channels: &[&str]) -> Result<Listener> {
-        let Driver::Postgres(driver) = self.shared.driver() else {
+        // Of a cluster, the primary: a standby hears nothing.
+        let there = self.chosen(Work::Write, Place::here()).await?;
+        let Driver::Postgres(driver) = there.as_ref().unwrap_or(self).shared.driver() else {
             return Err(Error::new(Code::WrongEngine, "only PostgreSQL has LISTEN"));
         };
         if self.session().await?.is_pooled() {

@@ -13,7 +13,7 @@ use crate::engine::Engine;
 use crate::error::from_driver;
 use crate::lock::RowLock;
 use crate::record::Record;
-use crate::route::{AGAIN_MAX, Route, Work, lost};
+use crate::route::{AGAIN_MAX, Doubt, Route, Work, lost};
 use crate::row::{FromRow, Row};
 use crate::statement::{IntoSql, Sql, Statement};
 use crate::steps::Step;
@@ -228,6 +228,7 @@ impl<'d> Query<'d> {
             let enclosed = record.check(enclosed, place)?;
             let keep = text.keep && !hold.is_pooled();
             let mut failed = None;
+            let mut doubt = handle.doubt(Work::Statement(sql.as_str()));
             {
                 let reading = hold.send(driver_sql, (!plain).then_some(arguments), keep);
                 let mut reading = reading.of(&text, db.engine());
@@ -255,6 +256,7 @@ impl<'d> Query<'d> {
                 }
             }
             if let Some(error) = failed {
+                doubt.failed(&error);
                 let explained: Result<()> = hold.explain(db, Err(error)).await;
                 record.check(explained, place)?;
             }
@@ -262,6 +264,7 @@ impl<'d> Query<'d> {
             record.check(concluded, place)?;
             record.done();
             handle.ran(Work::Statement(sql.as_str()));
+            doubt.settled();
         }
     }
 
@@ -298,6 +301,7 @@ impl<'d> Query<'d> {
             let there = db.chosen(work, place).await?;
             let target = there.as_ref().unwrap_or(db);
             let mut rows = 0_u64;
+            let mut doubt = Doubt::new(Some(route), work);
             let outcome = {
                 let runs = pin!(Self::run(target, statement.clone(), |row| {
                     rows += 1;
@@ -311,14 +315,19 @@ impl<'d> Query<'d> {
             match outcome {
                 Ok(done) => {
                     route.done(work, None);
+                    doubt.settled();
                     return Ok(done);
                 }
                 Err(error)
                     if rows == 0 && attempt < AGAIN_MAX && route.again(work, target, &error) =>
                 {
+                    doubt.settled();
                     attempt += 1;
                 }
-                Err(error) => return Err(error),
+                Err(error) => {
+                    doubt.failed(&error);
+                    return Err(error);
+                }
             }
         }
     }

@@ -6,7 +6,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use mainstay_core::{Code, Error, Place, Result};
+use mainstay_core::{Code, Error, Place, Result, Retry};
 
 use crate::db::Db;
 use crate::engine::Engine;
@@ -45,6 +45,22 @@ pub trait Route: Send + Sync + fmt::Debug {
     /// position, MariaDB's GTID; `None` of a statement by itself, and where it was not told.
     fn done(&self, work: Work<'_>, position: Option<&str>);
 
+    /// `work` was sent, and whether it took effect is not known: its caller was dropped, the answer was lost or came too
+    /// late. It may even take effect later.
+    fn unsure(&self, work: Work<'_>) {
+        let _ = work;
+    }
+
+    /// The number of the cluster that its servers are, by which its [tokens](mainstay_core::token::Token) are known.
+    fn cluster(&self) -> Option<u64> {
+        None
+    }
+
+    /// The same, whose reads see all that was committed.
+    fn fresh(&self) -> Option<Arc<dyn Route>> {
+        None
+    }
+
     /// Whether a statement that failed on the server of `on`, before any of its rows was handed on, is to be run again
     /// where [`choose`](Self::choose) then says. Twice at most.
     fn again(&self, work: Work<'_>, on: &Db, error: &Error) -> bool {
@@ -68,13 +84,34 @@ pub(crate) const AGAIN_MAX: u32 = 2;
 
 impl Db {
     /// The same handle, whose work goes where `route` says: statements and transactions, bulk inserts, scripts and sessions.
-    /// What is inside a transaction stays on its server. [`Listener`](crate::Listener)s and advisory locks are the
-    /// handle's own server's.
+    /// What is inside a transaction stays on its server. [`Listener`](crate::Listener)s and advisory locks go where writes
+    /// go, and stay there.
     ///
     /// `mainstay-route` makes such handles.
     #[must_use]
     pub fn routed(&self, route: Arc<dyn Route>) -> Db {
         Db { route: Some(route), ..self.clone() }
+    }
+
+    /// The same handle, whose reads see all that was committed, whatever the handle allows otherwise: of a cluster with
+    /// replicas they go to the primary. For what keeps its state in the database, such as a queue.
+    #[must_use]
+    pub fn fresh(&self) -> Db {
+        let route =
+            self.route.as_ref().map(|route| route.fresh().unwrap_or_else(|| Arc::clone(route)));
+        Db { route, ..self.clone() }
+    }
+
+    /// The number of the cluster that the handle is of, by which its [tokens](mainstay_core::token::Token) are known;
+    /// none of a single server.
+    pub fn cluster(&self) -> Option<u64> {
+        self.route.as_ref()?.cluster()
+    }
+
+    /// Reads of the current scope see from now on all that was committed by now. It asks nobody: of a cluster with replicas
+    /// the primary's next position is waited for, or read from; of a single server there is nothing to do.
+    pub fn observe_now(&self) {
+        self.ran(Work::Write);
     }
 
     /// The handle that `work` is to run on, if that is another. Errors: the route's.
@@ -99,6 +136,46 @@ impl Db {
         if let Some(route) = self.route.as_ref().filter(|_| self.transaction.is_none()) {
             route.done(work, None);
         }
+    }
+}
+
+/// Work that is being sent. Dropped before it is [settled](Doubt::settled), its route is told that nobody knows.
+pub(crate) struct Doubt<'a> {
+    route: Option<&'a dyn Route>,
+    work: Work<'a>,
+}
+
+impl<'a> Doubt<'a> {
+    pub(crate) fn new(route: Option<&'a dyn Route>, work: Work<'a>) -> Self {
+        Self { route, work }
+    }
+
+    /// It took effect, or surely did not.
+    pub(crate) fn settled(&mut self) {
+        self.route = None;
+    }
+
+    /// It failed with `error`, which may tell.
+    pub(crate) fn failed(&mut self, error: &Error) {
+        // A server that was never reached has done nothing, and one that refused has said so.
+        if error.retryability() != Retry::Unknown {
+            self.settled();
+        }
+    }
+}
+
+impl Drop for Doubt<'_> {
+    fn drop(&mut self) {
+        if let Some(route) = self.route {
+            route.unsure(self.work);
+        }
+    }
+}
+
+impl Db {
+    /// What is sent from here on, outside transactions, is in doubt until it is settled.
+    pub(crate) fn doubt<'a>(&'a self, work: Work<'a>) -> Doubt<'a> {
+        Doubt::new(self.route.as_deref().filter(|_| self.transaction.is_none()), work)
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a service on axum has around its handlers: each request's [scope and deadline](ScopeLayer),
 //! the [address of its client](ClientAddress), [rate limits](RateLimitLayer), [versions](Versions) of its
-//! API, errors as RFC 9457 [problems](Problem), and [shedding](ShedLayer) where there is more to do than can
-//! be done; and, with the feature `client`, calls to other services.
+//! API, errors as RFC 9457 [problems](Problem), [shedding](ShedLayer) where there is more to do than can be
+//! done, and [tokens](TokenLayer) by which clients read what they wrote from replicas; and, with the feature `client`, calls to other services.
 //!
 //! Limits are counted by `mainstay-limit`, and what is served is served by axum.
 //!
@@ -48,6 +48,7 @@ mod scope;
 #[cfg(feature = "client")]
 pub mod service;
 mod shed;
+mod token;
 mod version;
 
 pub use client::{ClientAddress, TrustedProxies, Trusting};
@@ -57,6 +58,7 @@ pub use limit::{Cors, Families, Key, RateLimit, RateLimitLayer};
 pub use problem::{Answer, Problem};
 pub use scope::{REQUEST_TIMEOUT, ScopeLayer, Scoped};
 pub use shed::{ShedLayer, Shedding};
+pub use token::{Carried, Carrying, TOKEN_HEADER, TokenLayer};
 pub use version::{
     Announced, ApiVersion, Brownout, Change, Changes, Consumer, Contradiction, Lifted, Lowered,
     Reader, Release, Reply, Rise, Since, Source, Stage, Usage, UsageReport, Used, Version,

@@ -51,6 +51,7 @@ mod retry;
 mod saga;
 mod schema;
 mod store;
+mod tokens;
 mod wake;
 mod worker;
 

@@ -59,11 +59,12 @@ pub use mainstay_core::metrics;
 pub use mainstay_core::observe;
 pub use mainstay_core::rng;
 pub use mainstay_core::scope;
+pub use mainstay_core::token;
 pub use mainstay_core::{Code, Error, Place, Result, Retry};
 pub use mainstay_db as db;
 pub use mainstay_db::{
-    AdvisoryLock, Conflict, Db, Deadlock, Engine, FromRow, Isolation, Propagation, RetryPolicy,
-    Violation, ViolationKind, network_call,
+    AdvisoryLock, Conflict, Db, Deadlock, Durability, Engine, FromRow, Isolation, Propagation,
+    RetryPolicy, Violation, ViolationKind, network_call,
 };
 #[cfg(feature = "doctor")]
 pub use mainstay_doctor as doctor;

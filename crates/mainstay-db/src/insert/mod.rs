@@ -97,6 +97,7 @@ impl Db {
             let (_, text) = db.shared.texts.of_driver(&target.sql, self.engine());
             let mut record =
                 Record::begin(&db.shared, &sql, &text, target.place, db.transaction_id());
+            let mut doubt = self.doubt(Work::Write);
             let outcome = match self.engine() {
                 #[cfg(feature = "postgres")]
                 Engine::Postgres => copy::insert(db, &target, &text, rows, &mut record).await,
@@ -107,6 +108,10 @@ impl Db {
                 #[allow(unreachable_patterns, reason = "reached where an engine is left out")]
                 _ => unreachable!("no handle of an engine that is left out"),
             };
+            match &outcome {
+                Err(error) => doubt.failed(error),
+                Ok(_) => doubt.settled(),
+            }
             let count = record.check(outcome, target.place)?;
             record.affected(count);
             record.done();

@@ -14,6 +14,7 @@ use crate::driver::Driver;
 use crate::engine::Engine;
 use crate::error::from_driver;
 use crate::hold::needs_session;
+use crate::route::Work;
 use crate::transaction::{Open, ended, look_past};
 
 /// How much later than its own bound a wait on MySQL is given up.
@@ -176,7 +177,10 @@ impl LockRequest<'_> {
     async fn session(&self, deadline: Option<Instant>) -> Result<Option<Held>> {
         let Some(turn) = self.turn(None, deadline).await? else { return Ok(None) };
         look_past(self.db, self.place);
-        let mut lease = self.db.acquire(false, self.place).await?;
+        // Of a cluster, the primary's.
+        let there = self.db.chosen(Work::Write, self.place).await?;
+        let db = there.as_ref().unwrap_or(self.db);
+        let mut lease = db.acquire(false, self.place).await?;
         if lease.is_pooled() {
             return Err(needs_session("an advisory lock outside a transaction"));
         }
@@ -186,7 +190,7 @@ impl LockRequest<'_> {
         }
         // Set before it is sent: dropped at the await, the pool lets go of what was had.
         lease.state.locks = true;
-        let mut held = Held::Session { db: self.db.clone(), lease: Some(lease), _turn: turn };
+        let mut held = Held::Session { db: db.clone(), lease: Some(lease), _turn: turn };
         let Held::Session { lease: Some(lease), .. } = &mut held else { return Ok(None) };
         let had = self.ask_until(lease, deadline).await?;
         // Where there was no answer, nobody knows.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use mainstay_core::{Code, Error, Result};
 
+use super::durability::Durability;
 use super::prepared::PreparedId;
 use crate::engine::Engine;
 
@@ -66,8 +67,8 @@ pub(crate) struct Access {
     pub(crate) isolation: Option<Isolation>,
     pub(crate) read_only: bool,
     pub(crate) deferrable: bool,
-    /// COMMIT does not wait for the disk.
-    pub(crate) asynchronous: bool,
+    /// What COMMIT waits for.
+    pub(crate) durability: Option<Durability>,
     /// It is prepared, not committed.
     pub(crate) prepared: Option<PreparedId>,
 }
@@ -79,6 +80,9 @@ impl Access {
             return Err(Error::new(Code::Unsupported, format!("{engine} has no {level}"))
                 .why("its transactions are SERIALIZABLE, all of them")
                 .fix("ask for Isolation::Serializable, or for none"));
+        }
+        if let Some(durability) = self.durability {
+            durability.check(engine)?;
         }
         if !self.deferrable {
             return Ok(());
@@ -116,6 +120,12 @@ impl Access {
         if self.deferrable && !of.deferrable {
             return refused("DEFERRABLE", "is not");
         }
+        // Less than what the whole waits for is had; more is not, and must not be believed.
+        let more = self.durability.filter(|asked| asked.waits_for_standby());
+        if let Some(asked) = more.filter(|asked| of.durability < Some(*asked)) {
+            let has = of.durability.map_or("the server's default", Durability::as_str);
+            return refused(asked.as_str(), &format!("is committed with {has}"));
+        }
         Ok(())
     }
 
@@ -138,7 +148,9 @@ impl Access {
                 }
                 sql += if self.read_only { " READ ONLY" } else { "" };
                 sql += if self.deferrable { " DEFERRABLE" } else { "" };
-                sql += if self.asynchronous { "; SET LOCAL synchronous_commit = off" } else { "" };
+                if let Some(durability) = self.durability {
+                    sql = sql + "; SET LOCAL synchronous_commit = " + durability.setting();
+                }
                 if let Some(limit) = limit {
                     let ms = limit.as_millis().clamp(1, i32::MAX as u128);
                     sql += &format!("; SET LOCAL statement_timeout = {ms}");

@@ -5,6 +5,7 @@
 //! rolls back before anybody else gets it.
 
 mod current;
+mod durability;
 mod hooks;
 mod isolation;
 mod nested;
@@ -20,6 +21,7 @@ use mainstay_core::Result;
 
 pub use current::network_call;
 pub(crate) use current::{Beside, look_past};
+pub use durability::Durability;
 pub(crate) use isolation::Access;
 pub use isolation::Isolation;
 pub(crate) use open::{Open, Turn, ended};

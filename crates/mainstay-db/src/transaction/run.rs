@@ -22,7 +22,7 @@ use crate::deadline::scope_deadline;
 use crate::driver::Driver;
 use crate::error::from_driver;
 use crate::lock::Named;
-use crate::route::Work;
+use crate::route::{Doubt, Work};
 
 /// How long a hook may take when its transaction is over.
 const HOOK_TIMEOUT: Duration = Duration::from_secs(30);
@@ -216,13 +216,18 @@ impl Run {
             _ => Commit::Plain,
         };
         let until = self.until.map(|u| u.at);
-        let committed = self.db.commit_in_time(&mut lease, until, how).await?;
+        let mut doubt = Doubt::new(route.map(|route| &**route), Work::Write);
+        let committed = match self.db.commit_in_time(&mut lease, until, how).await {
+            Ok(committed) => committed,
+            Err(error) => return Err(self.unanswered(error)),
+        };
         let error = match committed {
             Err(error) => error,
             Ok(position) => {
                 if let (Some(route), None) = (route, self.plan.access.prepared) {
                     route.done(Work::Write, position.as_deref());
                 }
+                doubt.settled();
                 self.unlock(&mut lease).await;
                 // If it fails, the pool does it.
                 let _ = lease.synchronize().await;
@@ -234,9 +239,20 @@ impl Run {
         if broken {
             return Err(Error::new(Code::TxAmbiguous, "the answer to COMMIT was lost").cause(error));
         }
+        doubt.failed(&error);
         // Most servers have rolled back themselves; one more ROLLBACK makes sure of all.
         self.rollback(lease).await;
         Err(error)
+    }
+
+    /// What there is to say of a COMMIT that took too long.
+    fn unanswered(&self, error: Error) -> Error {
+        match self.plan.access.durability.filter(|durability| durability.waits_for_standby()) {
+            Some(durability) => error
+                .why(format!("{durability} waits for a standby: most likely none has answered, and it is committed on the primary alone"))
+                .fix("don't run it again: look whether it is there, and at the standbys in pg_stat_replication"),
+            None => error,
+        }
     }
 
     /// Whether COMMIT may be sent: what failed in it, or past its time, must not be kept by half.

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use mainstay_core::{Code, Error, Place, Result};
 
+use super::durability::Durability;
 use super::isolation::{Access, Isolation};
 use super::prepared::PreparedId;
 use super::propagation::Propagation;
@@ -70,13 +71,11 @@ impl<'d> Tx<'d> {
         self
     }
 
-    /// COMMIT does not wait for the disk: a crash of the machine may forget it, as a whole and with all that
-    /// was committed after it in the same way; the end of the process, or of a connection, forgets nothing,
-    /// and a later durable commit makes it durable. For what can be done again. PostgreSQL's
-    /// `synchronous_commit = off`, SQLite's `synchronous = NORMAL`; MySQL has no such choice for one
-    /// transaction and waits. Of a part that joins or nests it means nothing.
-    pub fn asynchronous_commit(mut self) -> Self {
-        self.plan.access.asynchronous = true;
+    /// What COMMIT waits for; default what the server is set to. Refused where the engine has no such choice
+    /// (DB-016), and in a part that joins or nests where it is more than the transaction waits for (TX-008); less means
+    /// nothing there.
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.plan.access.durability = Some(durability);
         self
     }
 
@@ -125,7 +124,7 @@ impl<'d> Tx<'d> {
     /// Errors: what `work` returns; TX-001 (the handle's transaction has ended), TX-002 (a joined part
     /// or a statement had failed and the error was swallowed), TX-003, TX-004 (a statement is still
     /// under way), TX-005 (a statement was dropped half-way), TX-007 (propagation), TX-008 (joins
-    /// what is different), DB-016 (isolation), DB-035 (time); those of
+    /// what is different), DB-016 (isolation, durability), DB-035 (time); those of
     /// [`acquire`](mainstay_pool::Pool::acquire), POOL-010 among them; those of COMMIT, where
     /// constraints are deferred.
     #[track_caller]

@@ -69,7 +69,7 @@ where
 
 /// What was answered before, and nothing else.
 pub(super) async fn replay(keyed: &Keyed, db: &Db) -> Answer<Option<Response>> {
-    let found = Table::of(db.engine()).find(db, &keyed.id).await;
+    let found = find(db, Table::of(db.engine()), keyed).await;
     let answer = match found.map_err(|error| refusal::failed(error, true))? {
         None => return Ok(None),
         Some(stored) if keyed.fingerprint.is(&stored.fingerprint) => {
@@ -84,6 +84,15 @@ pub(super) async fn replay(keyed: &Keyed, db: &Db) -> Answer<Option<Response>> {
     answer.map(Some)
 }
 
+/// Never from a replica, which may lack it. Whoever is told what was done reads it from then on.
+async fn find(db: &Db, table: Table, keyed: &Keyed) -> Result<Option<Stored>> {
+    let found = table.find(&db.fresh(), &keyed.id).await?;
+    if found.is_some() {
+        db.observe_now();
+    }
+    Ok(found)
+}
+
 async fn outcome<R, F, Fut>(options: &Options, keyed: &Keyed, db: &Db, work: &F) -> Result<Outcome>
 where
     R: IntoResponse,
@@ -95,7 +104,7 @@ where
     }
     // Before the flight begins, so that who only looks is no flight to others.
     let table = Table::of(db.engine());
-    if let Some(stored) = table.find(db, &keyed.id).await? {
+    if let Some(stored) = find(db, table, keyed).await? {
         return Ok(Outcome::Before(stored));
     }
     let Some(_flight) = options.flights.begin(keyed.id) else { return Ok(Outcome::Meanwhile) };

@@ -12,6 +12,7 @@ use mainstay_core::clock::Clock;
 use tower_layer::Layer;
 
 pub use service::Scoped;
+pub(crate) use service::route;
 
 /// The header in which a caller says how long it waits: seconds (`2`, `1.5`, `2s`) or `250ms`.
 pub const REQUEST_TIMEOUT: HeaderName = HeaderName::from_static("x-request-timeout");

@@ -47,6 +47,10 @@ where
             Err(problem) => return Layered::answered(problem.into_response()),
         };
         let mut scope = Scope::new(Kind::Request, route(&request));
+        // A request within a request, or within the layer that carries tokens.
+        if let Some(outer) = Scope::current() {
+            scope = scope.sharing_marks_of(&outer);
+        }
         let deadline = within.and_then(|within| clock.now().checked_add(within));
         if let Some(deadline) = deadline {
             scope = scope.with_deadline(deadline);
@@ -94,7 +98,7 @@ impl Around for InScope {
 }
 
 /// `METHOD /route`: never the path itself, of which there are too many.
-fn route<B>(request: &Request<B>) -> String {
+pub(crate) fn route<B>(request: &Request<B>) -> String {
     let path = request.extensions().get::<MatchedPath>().map_or("unknown", MatchedPath::as_str);
     [request.method().as_str(), path].join(" ")
 }

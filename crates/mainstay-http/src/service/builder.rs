@@ -56,6 +56,7 @@ pub struct Builder {
     redirects: u8,
     max_body: usize,
     headers: Vec<(String, String)>,
+    tokens: Option<HeaderName>,
     #[cfg(feature = "client-tls")]
     authorities: Vec<Authority>,
     clock: Clock,
@@ -81,6 +82,7 @@ impl Builder {
             redirects: 0,
             max_body: BODY_MAX,
             headers: Vec::new(),
+            tokens: None,
             #[cfg(feature = "client-tls")]
             authorities: Vec::new(),
             clock: Clock::system(),
@@ -177,6 +179,15 @@ impl Builder {
         self
     }
 
+    /// Has each call carry the tokens of what its request wrote, in this header
+    /// ([`TOKEN_HEADER`](crate::TOKEN_HEADER)), and takes those of the answer into the request: so both sides, and the
+    /// client in the end, read what was written on either. The other side has a [`TokenLayer`](crate::TokenLayer).
+    /// Default: none, since a token tells of a database's progress, which is nothing for strangers.
+    pub fn carry_tokens(mut self, header: HeaderName) -> Self {
+        self.tokens = Some(header);
+        self
+    }
+
     /// Authorities, as one or several certificates in PEM, whose signature targets over https must have,
     /// in place of those that the machine trusts. Can be given several times. Needs the feature
     /// `client-tls`.
@@ -243,6 +254,7 @@ impl Builder {
             outliers: self.outliers,
             transport: Transport::new(self.connect_timeout, self.max_body, self.redirects, trust)?,
             headers,
+            tokens: self.tokens,
             freed: Notify::new(),
             name: self.name,
             clock: self.clock,

@@ -13,7 +13,7 @@ use mainstay_core::{Code, Error, Result};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{Reply, Service, Trace, path, run};
+use super::{Reply, Service, Trace, path, run, tokens};
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
@@ -167,8 +167,14 @@ impl Call {
         ));
         Box::pin(async move {
             let service = self.service.clone();
-            let order = self.order(place)?;
-            run::call(&service.0, &order).await
+            let mut order = self.order(place)?;
+            let Some(header) = &service.0.tokens else {
+                return run::call(&service.0, &order).await;
+            };
+            tokens::put(&mut order.headers, header).await;
+            let reply = run::call(&service.0, &order).await;
+            tokens::take(&reply, header);
+            reply
         })
     }
 

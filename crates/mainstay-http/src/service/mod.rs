@@ -44,6 +44,7 @@ mod reply;
 mod run;
 mod target;
 mod tls;
+mod tokens;
 mod trace;
 mod trace_layer;
 mod transport;
@@ -53,7 +54,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http::{HeaderMap, Method};
+use axum::http::{HeaderMap, HeaderName, Method};
 use mainstay_core::clock::Clock;
 use mainstay_core::rng::Rng;
 use tokio::sync::Notify;
@@ -89,6 +90,8 @@ struct Inner {
     outliers: Outliers,
     transport: transport::Transport,
     headers: HeaderMap,
+    /// In which tokens go there and come back.
+    tokens: Option<HeaderName>,
     /// Somewhere a place became free.
     freed: Notify,
     clock: Clock,

@@ -7,12 +7,14 @@ use futures_core::future::BoxFuture;
 use mainstay_core::{Code, Error, Place, Result};
 use mainstay_db::{Db, Engine};
 use serde::Serialize;
+use serde_json::json;
 
 use super::dispatch::fitting;
 use super::{Event, EventId};
 use crate::options::{self, HEADERS_MAX};
 use crate::schema::named;
-use crate::store::{Sql, ids, json, now};
+use crate::store::{self, Sql, ids, now};
+use crate::tokens;
 use crate::wake;
 
 /// Events in one statement.
@@ -72,12 +74,15 @@ impl<'d> Publish<'d> {
     }
 
     async fn run(self) -> Result<EventId> {
-        let Self { db, name, version, key, headers, payload, wrong, .. } = self;
+        let Self { db, name, version, key, mut headers, payload, wrong, .. } = self;
         if let Some(error) = wrong {
             return Err(error);
         }
         if let Some(key) = &key {
             options::check_key("event's key", key)?;
+        }
+        if let Some(tokens) = tokens::carried(db).await {
+            headers.insert(tokens::TOKEN.to_owned(), tokens);
         }
         let headers =
             (!headers.is_empty()).then(|| serde_json::to_string(&headers).unwrap_or_default());
@@ -154,12 +159,15 @@ pub(crate) async fn publish_all<E: Event>(db: &Db, events: &[E]) -> Result<Vec<E
     }
     options::check_name(E::NAME)?;
     let rows = events.iter().map(row).collect::<Result<Vec<_>>>()?;
-    let (name, version, rows) = (E::NAME, E::VERSION, rows.as_slice());
+    let tokens = tokens::carried(db).await;
+    let headers = tokens.map(|tokens| json!({ tokens::TOKEN: tokens }).to_string());
+    let all = &All { name: E::NAME, version: E::VERSION, headers };
+    let rows = rows.as_slice();
     let one_statement = db.engine() == Engine::Postgres && batch(rows) == rows.len();
     let ids = if db.in_transaction() || one_statement {
-        insert_all(db, name, version, rows).await
+        insert_all(db, all, rows).await
     } else {
-        db.transaction(|tx| async move { insert_all(&tx, name, version, rows).await }).await
+        db.transaction(|tx| async move { insert_all(&tx, all, rows).await }).await
     };
     let ids = ids.map_err(named)?;
     wake::after_commit(db, wake::Of::Outbox).await?;
@@ -179,28 +187,38 @@ fn batch(rows: &[Row]) -> usize {
     fitting(rows.iter().take(BATCH_MAX).map(|row| row.b.len())).min(rows.len())
 }
 
-async fn insert_all(db: &Db, name: &'static str, version: u32, rows: &[Row]) -> Result<Vec<i64>> {
+/// What several events that are published together have in common.
+struct All {
+    name: &'static str,
+    version: u32,
+    headers: Option<String>,
+}
+
+async fn insert_all(db: &Db, all: &All, rows: &[Row]) -> Result<Vec<i64>> {
     let (mut out, mut rest) = (Vec::with_capacity(rows.len()), rows);
     while !rest.is_empty() {
         let (now, then) = rest.split_at(batch(rest));
-        out.extend(insert_batch(db, name, version, now).await?);
+        out.extend(insert_batch(db, all, now).await?);
         rest = then;
     }
     Ok(out)
 }
 
 /// MySQL promises no order for the numbers of one statement that reads its rows, and MariaDB tells them.
-async fn insert_batch(db: &Db, name: &'static str, version: u32, rows: &[Row]) -> Result<Vec<i64>> {
+async fn insert_batch(db: &Db, all: &All, rows: &[Row]) -> Result<Vec<i64>> {
+    let All { name, version, headers } = all;
     if db.engine() == Engine::MySql && !db.is_mariadb() {
         let mut ids = Vec::with_capacity(rows.len());
         for Row { k, b } in rows {
-            let new = New { name, version, key: k.clone(), payload: b.clone(), headers: None };
+            let (key, payload, headers) = (k.clone(), b.clone(), headers.clone());
+            let new = New { name, version: *version, key, payload, headers };
             ids.push(insert(db, &new).await?);
         }
         return Ok(ids);
     }
     let text = serde_json::to_string(rows).expect("rows are plain");
-    let query = db.query(MANY.on(db.engine())).bind(text).bind(name).bind(version as i32);
+    let query = db.query(MANY.on(db.engine())).bind(text).bind(*name);
+    let query = query.bind(*version as i32).bind(headers.as_deref());
     if db.engine() == Engine::Sqlite {
         // One writer, and numbers that only grow, so they follow each other.
         let last = query.execute().await?.last_insert_id().unwrap_or_default();
@@ -227,28 +245,28 @@ async fn to_outbox(db: &Db, ids: &[i64]) -> Result<()> {
             " AS g"
         ),
     };
-    let insert = db.query(OUTBOX.on(db.engine())).bind(json(ids.iter().copied()));
+    let insert = db.query(OUTBOX.on(db.engine())).bind(store::json(ids.iter().copied()));
     insert.execute().await.map(drop)
 }
 
 const MANY: Sql = Sql {
     sqlite: concat!(
-        "INSERT INTO mainstay_event (name, key_text, version, created_us, payload) \
-         SELECT $2, value->>'k', $3, n.us, value->>'b' FROM json_each($1), (SELECT ",
+        "INSERT INTO mainstay_event (name, key_text, version, created_us, payload, headers) \
+         SELECT $2, value->>'k', $3, n.us, value->>'b', $4 FROM json_each($1), (SELECT ",
         now!(sqlite),
         " AS us) AS n ORDER BY json_each.key"
     ),
     postgres: concat!(
-        "WITH event AS (INSERT INTO mainstay_event (name, key_text, version, created_us, payload) \
-           SELECT CAST($2 AS TEXT), k, CAST($3 AS INT), us, b \
+        "WITH event AS (INSERT INTO mainstay_event (name, key_text, version, created_us, payload, headers) \
+           SELECT CAST($2 AS TEXT), k, CAST($3 AS INT), us, b, CAST($4 AS TEXT) \
            FROM json_to_recordset(CAST($1 AS JSON)) AS r(k TEXT, b TEXT), (SELECT ",
         now!(postgres),
         " AS us) AS n RETURNING id) \
          INSERT INTO mainstay_outbox (id) SELECT id FROM event RETURNING id"
     ),
     mysql: concat!(
-        "INSERT INTO mainstay_event (name, key_text, version, created_us, payload) \
-         SELECT $2, k, $3, us, b FROM JSON_TABLE($1, '$[*]' COLUMNS (\
+        "INSERT INTO mainstay_event (name, key_text, version, created_us, payload, headers) \
+         SELECT $2, k, $3, us, b, $4 FROM JSON_TABLE($1, '$[*]' COLUMNS (\
            k VARCHAR(200) PATH '$.k', b LONGTEXT PATH '$.b')) AS r, (SELECT ",
         now!(mysql),
         " AS us) AS n RETURNING id"

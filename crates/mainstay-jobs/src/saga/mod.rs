@@ -89,7 +89,7 @@ impl Steps {
     async fn find(&self, call: &Call, name: &str, seq: usize) -> Result<Option<String>> {
         let mut remembered = self.remembered.lock().await;
         if remembered.is_none() {
-            *remembered = Some(store::load(&call.db, call.job.id).await?);
+            *remembered = Some(store::load(&call.primary, call.job.id).await?);
         }
         let Some(all) = remembered.as_ref() else { return Ok(None) };
         if !all.is_empty() {
@@ -133,6 +133,6 @@ pub(crate) async fn has_steps(call: &Call) -> Result<bool> {
     }
     let count =
         "SELECT COUNT(*) FROM (SELECT seq FROM mainstay_step WHERE job = $1 LIMIT 1) AS one";
-    let count: i64 = call.db.query(count).bind(call.job.id).scalar().await?;
+    let count: i64 = call.primary.query(count).bind(call.job.id).scalar().await?;
     Ok(count > 0)
 }

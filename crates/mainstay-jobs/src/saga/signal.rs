@@ -82,7 +82,7 @@ impl<T: DeserializeOwned + Send + 'static> Signal<'_, T> {
             (Some(text), _) => text,
             (None, by) => {
                 let left = match by {
-                    Some(by) => by - store::now_us(&call.db).await?,
+                    Some(by) => by - store::now_us(&call.primary).await?,
                     None => micros(LOOK_AGAIN),
                 };
                 if left > 0 {
@@ -90,7 +90,7 @@ impl<T: DeserializeOwned + Send + 'static> Signal<'_, T> {
                     let left = Duration::from_micros(left.unsigned_abs());
                     return Err(Error::new(Code::JobSuspended, what).with_detail(left));
                 }
-                store::insert(&call.db, id, &name, seq, "null").await?;
+                store::insert(&call.primary, id, &name, seq, "null").await?;
                 "null".to_owned()
             }
         };
@@ -102,7 +102,7 @@ impl<T: DeserializeOwned + Send + 'static> Signal<'_, T> {
 /// Takes the oldest of that name, and remembers it as the step.
 async fn receive(call: &Call, name: &str, seq: usize) -> Result<Option<String>> {
     let id = call.job.id;
-    call.db
+    call.primary
         .transaction(|tx| async move {
             let found: Option<(i64, String)> = tx
                 .query("SELECT id, payload FROM mainstay_signal WHERE job = $1 AND name = $2 ORDER BY id LIMIT 1")

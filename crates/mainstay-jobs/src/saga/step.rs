@@ -55,7 +55,7 @@ impl<S: Send + Sync + 'static> Context<S> {
             Box::pin(async move {
                 let done = work().await?;
                 let text = to_text(&name, &done)?;
-                store::insert(&call.db, call.job.id, &name, seq, &text).await?;
+                store::insert(&call.primary, call.job.id, &name, seq, &text).await?;
                 call.steps.remember(&name, seq, &text).await;
                 Ok(done)
             })
@@ -75,7 +75,7 @@ impl<S: Send + Sync + 'static> Context<S> {
             Box::pin(async move {
                 let (work, name) = (&work, &name);
                 let (done, text) = call
-                    .db
+                    .primary
                     .transaction(|tx| async move {
                         let done = work(tx.clone()).await?;
                         let text = to_text(name, &done)?;
@@ -98,7 +98,7 @@ impl<S: Send + Sync + 'static> Context<S> {
         let (call, name) = (&*self.call, name.into());
         let seq = call.steps.next(&name)?;
         let until = until(call, &name, seq, micros(time)).await?;
-        let left = until - store::now_us(&call.db).await?;
+        let left = until - store::now_us(&call.primary).await?;
         if left <= 0 {
             return Ok(());
         }
@@ -116,9 +116,9 @@ pub(super) async fn until(call: &Call, name: &str, seq: usize, time_us: i64) -> 
     if let Some(error) = stopped(call) {
         return Err(error);
     }
-    let until = store::now_us(&call.db).await?.saturating_add(time_us);
+    let until = store::now_us(&call.primary).await?.saturating_add(time_us);
     let text = until.to_string();
-    store::insert(&call.db, call.job.id, name, seq, &text).await?;
+    store::insert(&call.primary, call.job.id, name, seq, &text).await?;
     call.steps.remember(name, seq, &text).await;
     Ok(until)
 }

@@ -35,10 +35,10 @@ pub(crate) async fn compensate(call: &Call, reason: &str, limit: Duration) -> Re
         let options =
             Options { undoing: Some(reason.clone()), steps: true, ..call.options().clone() };
         // Before anything is undone: a killed process must not go on with the next step.
-        store::set_options(&call.db, call.job.id, options.to_text()).await?;
+        store::set_options(&call.primary, call.job.id, options.to_text()).await?;
         call.steps.run(|run| run.undoing = Some(reason));
     }
-    let done = store::load(&call.db, call.job.id).await?;
+    let done = store::load(&call.primary, call.job.id).await?;
     for undo in undos.iter().rev() {
         let mark = format!("{UNDONE}{}", undo.name);
         if done.contains_key(&mark) {
@@ -55,7 +55,7 @@ pub(crate) async fn compensate(call: &Call, reason: &str, limit: Duration) -> Re
 
 async fn one(call: &Call, undo: &Undo, mark: &str, limit: Duration) -> Result<()> {
     let id = call.job.id;
-    let work = call.db.transaction(|tx| async move {
+    let work = call.primary.transaction(|tx| async move {
         (undo.work)(tx.clone()).await?;
         // The numbers of steps are for those that are done.
         store::insert(&tx, id, mark, usize::from(u16::MAX), "null").await

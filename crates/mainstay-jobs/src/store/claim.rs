@@ -1,7 +1,7 @@
 //! Claiming: from ready to a worker, many at once, with a lease that tells whose they are.
 
 use mainstay_core::Result;
-use mainstay_db::{Db, Engine, Isolation};
+use mainstay_db::{Db, Durability, Engine, Isolation};
 
 use super::{Sql, ids, json};
 use crate::options::Options;
@@ -232,7 +232,7 @@ async fn on_postgres(
 async fn on_sqlite(db: &Db, worker: i64, queue: &str, max: usize) -> Result<Vec<Claimed>> {
     // As on PostgreSQL it need not reach the disk.
     short(db)
-        .asynchronous_commit()
+        .durability(Durability::Async)
         .run(|tx| async move {
             let bodies: Vec<Body> = tx.query(FIRST).bind(queue).bind(max as i64).all().await?;
             let Some(last) = bodies.last() else { return Ok(Vec::new()) };

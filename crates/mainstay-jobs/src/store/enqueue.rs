@@ -14,6 +14,7 @@ use crate::enqueue::Enqueued;
 use crate::job::JobId;
 use crate::options::Options;
 use crate::schema::named;
+use crate::tokens;
 use crate::wake;
 
 /// Jobs in one statement: a few hundred kilobytes at most of what is usual.
@@ -154,9 +155,14 @@ const LATER: Sql = Sql {
 
 /// Enqueues them in the order given, in the open transaction if there is one, otherwise all or none;
 /// workers are told once that is committed. Errors: JOB-001, and those of a statement.
-pub(crate) async fn enqueue(db: &Db, jobs: Vec<New>) -> Result<Vec<Enqueued>> {
+pub(crate) async fn enqueue(db: &Db, mut jobs: Vec<New>) -> Result<Vec<Enqueued>> {
     if jobs.is_empty() {
         return Ok(Vec::new());
+    }
+    if let Some(tokens) = tokens::carried(db).await {
+        for new in &mut jobs {
+            new.options.headers.insert(tokens::TOKEN.to_owned(), tokens.clone());
+        }
     }
     let queues: BTreeSet<String> = jobs
         .iter()

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
+use mainstay_core::token::Marks;
 use mainstay_core::{Code, Error, Result};
 use mainstay_db::Db;
 use serde::de::DeserializeOwned;
@@ -16,7 +17,12 @@ use crate::store::settle::Ties;
 /// One run of one job.
 #[derive(Debug)]
 pub(crate) struct Call {
-    pub(crate) db: Db,
+    /// Of a cluster the primary alone: the queue's state is never read from a replica.
+    pub(crate) primary: Db,
+    /// As the worker was given it.
+    pub(crate) given: Db,
+    /// What it sees from replicas at least.
+    pub(crate) marks: Marks,
     pub(crate) queue: std::sync::Arc<str>,
     pub(crate) job: Claimed,
     pub(crate) max_attempts: u32,

@@ -45,9 +45,10 @@ impl<S> Context<S> {
         &self.state
     }
 
-    /// The database, outside any transaction.
+    /// The database as the worker was given it, outside any transaction. Where that is a cluster with replicas, what is read
+    /// here was committed when the job was claimed or later: so also what its enqueuer committed with it.
     pub fn db(&self) -> &Db {
-        &self.call.db
+        &self.call.given
     }
 
     /// The job's number; 0 for a message of somebody else's.
@@ -129,7 +130,7 @@ impl<S> Context<S> {
         let message = if call.recorded { String::new() } else { message_id(call)? };
         let (work, message) = (&work, message.as_str());
         let done = call
-            .db
+            .primary
             .transaction(|tx| async move {
                 if !call.recorded && !inbox::first(&tx, &call.queue, message).await? {
                     let seen = Error::new(Code::JobLost, "this message was processed before");
@@ -174,7 +175,7 @@ impl<S> Context<S> {
             ),
         };
         self.call.has_progress.store(true, Relaxed);
-        let db = &self.call.db;
+        let db = &self.call.primary;
         let write = db.query(WRITE.on(db.engine())).bind(self.call.job.id);
         write.bind(done.clamp(0.0, 1.0)).bind(note.into()).execute().await?;
         Ok(())

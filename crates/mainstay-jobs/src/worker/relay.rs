@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use mainstay_core::Result;
+use mainstay_core::token::Marks;
 use tokio::sync::{Notify, mpsc};
 
 use super::call::Call;
@@ -310,7 +311,9 @@ impl Consuming {
         };
         let max_attempts = handler.map_or(1, |handler| handler.max_attempts);
         let call = Call {
-            db: self.work.db.clone(),
+            primary: self.work.db.clone(),
+            given: self.work.given.clone(),
+            marks: Marks::default(),
             queue: Arc::clone(&self.queue),
             max_attempts,
             keep: None,

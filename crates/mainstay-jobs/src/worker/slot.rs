@@ -20,6 +20,7 @@ use super::pending::{Item, Unit};
 use super::verdict;
 use super::watch::{Spot, Watched};
 use super::work::Work;
+use crate::tokens;
 
 /// Runs what is pending until no more is begun.
 pub(crate) async fn slot(work: Arc<Work>, ends: mpsc::Sender<Ended>, spot: Arc<Spot>) {
@@ -72,7 +73,7 @@ async fn run_one(
 ) -> Result<Outcome> {
     let limit = within(call, handler, work.clock.wall())?;
     let run = handler::run(&work.layers, 0, handler, call);
-    bounded(work, call, limit, spot, run).await
+    bounded(work, std::slice::from_ref(call), limit, spot, run).await
 }
 
 /// How long it may take. Errors: JOB-006 where its deadline has passed.
@@ -95,14 +96,20 @@ fn within(call: &Call, handler: &Handler, now: std::time::SystemTime) -> Result<
 }
 
 /// Runs it in its scope, within its time, with its panics caught, until it is cancelled.
+///
+/// `calls` has at least one: what is told is told of the first.
 async fn bounded<T>(
     work: &Work,
-    call: &Arc<Call>,
+    calls: &[Arc<Call>],
     limit: Duration,
     spot: &Arc<Spot>,
     run: impl Future<Output = Result<T>> + Send,
 ) -> Result<T> {
+    let call = &calls[0];
     let scope = Scope::new(ScopeKind::Job, call.job.name.clone());
+    for call in calls {
+        tokens::give(&scope, &call.marks, &call.options().headers);
+    }
     let scope = scope.with_deadline(work.clock.now() + limit.min(Duration::from_hours(24 * 365)));
     let began = work.clock.now();
     let run = Watched::new(AssertUnwindSafe(run).catch_unwind(), spot, &work.clock, call);
@@ -165,8 +172,8 @@ async fn run_batch(
     let gathered = run_all(unit.calls.iter().map(|item| Arc::clone(&item.call)).collect());
     let mut outcomes: Vec<(i64, Result<Outcome>)> =
         gathered.refused.into_iter().map(|(call, error)| (call.job.id, Err(error))).collect();
-    if let (Some(run), Some(first)) = (gathered.run, gathered.rest.first()) {
-        let ran = bounded(work, first, handler.timeout, spot, run).await;
+    if let Some(run) = gathered.run.filter(|_| !gathered.rest.is_empty()) {
+        let ran = bounded(work, &gathered.rest, handler.timeout, spot, run).await;
         for call in &gathered.rest {
             let outcome = match &ran {
                 Ok(()) => Ok(Outcome::Done),

@@ -30,7 +30,8 @@ use crate::schema;
 const ENDS_MAX: usize = 4_096;
 
 pub(super) async fn start<S: Send + Sync + 'static>(builder: WorkerBuilder<S>) -> Result<Worker> {
-    let WorkerBuilder { db, name, leads, schedules, wrong, groups, mut queues, .. } = builder;
+    let WorkerBuilder { db: given, name, leads, schedules, wrong, groups, mut queues, .. } =
+        builder;
     if let Some(error) = wrong {
         return Err(error);
     }
@@ -42,6 +43,7 @@ pub(super) async fn start<S: Send + Sync + 'static>(builder: WorkerBuilder<S>) -
         let what = "a worker without handlers, groups and schedules has nothing to do";
         return Err(Error::new(Code::JobOption, what));
     }
+    let db = given.fresh();
     schema::install(&db).await?;
     for (queue, events) in builder.handlers.groups() {
         event::register(&db, event::group_of(queue), &events).await?;
@@ -67,6 +69,7 @@ pub(super) async fn start<S: Send + Sync + 'static>(builder: WorkerBuilder<S>) -
         concurrency,
         queues,
         db,
+        given,
     });
     let name = name.unwrap_or_else(|| {
         let host = rustix::system::uname().nodename().to_string_lossy().into_owned();

@@ -17,10 +17,14 @@ use super::pending::{Item, Pending, Slip};
 use super::queue::Queue;
 use crate::saga::Steps;
 use crate::store::claim::Claimed;
+use crate::tokens;
 
 /// What all parts of a running worker share.
 pub(crate) struct Work {
+    /// Of a cluster the primary alone.
     pub(crate) db: Db,
+    /// As it was given.
+    pub(crate) given: Db,
     pub(crate) clock: Clock,
     pub(crate) rng: Rng,
     pub(crate) handlers: Handlers,
@@ -68,14 +72,16 @@ impl Work {
         self.queues[line].concurrency.unwrap_or(self.concurrency).min(self.concurrency)
     }
 
-    /// A claimed job, ready to be run.
+    /// A job that was just claimed, ready to be run.
     pub(crate) fn item(&self, queue: &Arc<str>, job: Claimed, receipt: Option<Slip>) -> Item {
         let handler = self.handlers.find(queue, &job.name);
         let options = job.options.as_deref();
         let own = options.and_then(|options| options.max_attempts);
         let kept = options.and_then(|options| options.retention_ms).map(Duration::from_millis);
         let call = Call {
-            db: self.db.clone(),
+            primary: self.db.clone(),
+            given: self.given.clone(),
+            marks: tokens::now(&self.db),
             queue: Arc::clone(queue),
             max_attempts: own.or_else(|| handler.map(|h| h.max_attempts)).unwrap_or(25),
             keep: kept.or_else(|| handler.and_then(|h| h.retention)),

@@ -11,7 +11,8 @@ use arc_swap::ArcSwapOption;
 use foldhash::fast::RandomState;
 use mainstay_db::Engine;
 
-use super::{Decision, Where, classify};
+use super::safe::Safe;
+use super::{Decision, Where, decide};
 
 /// Texts kept; a service has hundreds.
 const TEXTS_MAX: usize = 8192;
@@ -34,10 +35,47 @@ const KEPT_BYTES_MAX: usize = 4096;
 /// ```
 pub struct Classifier {
     engine: Engine,
+    safe: Safe,
     hasher: RandomState,
     kept: Box<[ArcSwapOption<Kept>]>,
     /// Which place is taken next where all are.
     turn: AtomicUsize,
+}
+
+/// Puts a [`Classifier`] together.
+#[derive(Debug)]
+#[must_use = "`build` makes the classifier"]
+pub struct ClassifierBuilder {
+    engine: Engine,
+    safe: Safe,
+}
+
+impl ClassifierBuilder {
+    /// Functions of your own that only read and give the same answer on a replica as on the primary: nothing but what is
+    /// read from tables that are replicated, no sequence, no lock, no setting of a session. That is taken on trust; a
+    /// replica refuses a write all the same.
+    ///
+    /// A name is written as the catalogue has it and as statements call it: `tax_of`, or with its schema,
+    /// `billing.tax_of`; each way that it is called by is named. What is called by the name of one of the engine's own
+    /// functions stays what that is.
+    ///
+    /// ```
+    /// use mainstay_db::Engine;
+    /// use mainstay_route::{Classifier, Where};
+    ///
+    /// let classifier = Classifier::builder(Engine::Postgres).safe_functions(["tax_of"]).build();
+    /// assert_eq!(classifier.of("SELECT tax_of(cents) FROM orders"), Where::Replica);
+    /// assert_eq!(classifier.of("SELECT billing.tax_of(cents) FROM orders"), Where::Primary);
+    /// ```
+    pub fn safe_functions<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
+        self.safe.add(names.into_iter().map(Into::into), self.engine);
+        self
+    }
+
+    /// The classifier.
+    pub fn build(self) -> Classifier {
+        Classifier::with(self.engine, self.safe)
+    }
 }
 
 #[derive(Debug)]
@@ -56,8 +94,18 @@ impl std::fmt::Debug for Classifier {
 impl Classifier {
     /// Of statements for `engine`.
     pub fn new(engine: Engine) -> Self {
+        Self::builder(engine).build()
+    }
+
+    /// Begins one that knows functions of your own.
+    pub fn builder(engine: Engine) -> ClassifierBuilder {
+        ClassifierBuilder { engine, safe: Safe::default() }
+    }
+
+    fn with(engine: Engine, safe: Safe) -> Self {
         Self {
             engine,
+            safe,
             hasher: RandomState::default(),
             kept: (0..TEXTS_MAX).map(|_| ArcSwapOption::empty()).collect(),
             turn: AtomicUsize::new(0),
@@ -81,7 +129,7 @@ impl Classifier {
                 return kept.to;
             }
         }
-        let to = classify(sql, self.engine).to;
+        let to = decide(sql, self.engine, &self.safe).to;
         if sql.len() <= KEPT_BYTES_MAX {
             let free = places.iter().position(|place| place.load().is_none());
             let taken = free.unwrap_or_else(|| self.turn.fetch_add(1, Ordering::Relaxed) % WAYS);
@@ -92,7 +140,7 @@ impl Classifier {
 
     /// Where `sql` may run and why, decided anew: for people, not for every statement.
     pub fn decide(&self, sql: &str) -> Decision {
-        classify(sql, self.engine)
+        decide(sql, self.engine, &self.safe)
     }
 
     fn places(&self, hash: u64) -> &[ArcSwapOption<Kept>] {

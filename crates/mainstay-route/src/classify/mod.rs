@@ -11,6 +11,7 @@
 mod cache;
 mod functions;
 mod relations;
+mod safe;
 mod scan;
 mod stack;
 mod tree;
@@ -19,7 +20,8 @@ mod words;
 use mainstay_db::Engine;
 use serde::Serialize;
 
-pub use cache::Classifier;
+pub use cache::{Classifier, ClassifierBuilder};
+use safe::Safe;
 use words::Kind;
 
 /// Which server.
@@ -55,9 +57,13 @@ pub struct Decision {
 /// assert_eq!(decision.why, "nextval() changes a sequence");
 /// ```
 pub fn classify(sql: &str, engine: Engine) -> Decision {
+    decide(sql, engine, &Safe::default())
+}
+
+fn decide(sql: &str, engine: Engine, safe: &Safe) -> Decision {
     let judged = match engine {
         Engine::Sqlite => Err("SQLite has no replicas".to_owned()),
-        Engine::Postgres | Engine::MySql => judge(sql, engine),
+        Engine::Postgres | Engine::MySql => judge(sql, engine, safe),
     };
     match judged {
         Ok(why) => Decision { to: Where::Replica, why: why.to_owned() },
@@ -65,10 +71,10 @@ pub fn classify(sql: &str, engine: Engine) -> Decision {
     }
 }
 
-fn judge(sql: &str, engine: Engine) -> Result<&'static str, String> {
+fn judge(sql: &str, engine: Engine, safe: &Safe) -> Result<&'static str, String> {
     let pieces = scan::scan(sql, engine)?;
     match words::kind(&pieces, engine)? {
         Kind::Reads(why) => Ok(why),
-        Kind::Query(query) => stack::judge(query, engine).map(|()| "it only reads"),
+        Kind::Query(query) => stack::judge(query, engine, safe).map(|()| "it only reads"),
     }
 }

@@ -5,6 +5,7 @@
 
 use mainstay_db::Engine;
 
+use super::safe::Safe;
 use super::scan::{Piece, deepens, nest, plain};
 use super::tree;
 
@@ -18,14 +19,14 @@ const SHALLOW_WORDS: usize = 150;
 const STACK_BYTES: usize = 64 << 20;
 
 /// Whether the query of `pieces` only reads; an error says why not.
-pub(super) fn judge(pieces: &[Piece<'_>], engine: Engine) -> Result<(), String> {
+pub(super) fn judge(pieces: &[Piece<'_>], engine: Engine, safe: &Safe) -> Result<(), String> {
     let sql = plain(pieces, engine);
     if is_shallow(pieces)
-        && let Some(judged) = tree::judge(&sql, engine, SHALLOW_LEVELS)
+        && let Some(judged) = tree::judge(&sql, engine, safe, SHALLOW_LEVELS)
     {
         return judged;
     }
-    let look = || tree::judge(&sql, engine, LEVELS_MAX);
+    let look = || tree::judge(&sql, engine, safe, LEVELS_MAX);
     let looked = std::thread::scope(|scope| {
         let builder = std::thread::Builder::new().name("mainstay-classify".to_owned());
         let thread = builder.stack_size(STACK_BYTES).spawn_scoped(scope, look).ok()?;

@@ -11,6 +11,7 @@ use sqlparser::ast::{
 use sqlparser::dialect::{Dialect, MySqlDialect, PostgreSqlDialect};
 use sqlparser::parser::{Parser, ParserError};
 
+use super::safe::Safe;
 use super::{functions, relations};
 
 /// PostgreSQL's operators, and those of extensions that are met everywhere: pg_trgm, pgvector, hstore, ltree, PostGIS.
@@ -25,7 +26,12 @@ const OPERATORS: &[&str] = &[
 ];
 
 /// Whether `sql`, one query, only reads; an error says why not. None where it has more than so many levels.
-pub(super) fn judge(sql: &str, engine: Engine, levels: usize) -> Option<Result<(), String>> {
+pub(super) fn judge(
+    sql: &str,
+    engine: Engine,
+    safe: &Safe,
+    levels: usize,
+) -> Option<Result<(), String>> {
     let dialect: &dyn Dialect = match engine {
         Engine::MySql => &MySqlDialect {},
         Engine::Postgres | Engine::Sqlite => &PostgreSqlDialect {},
@@ -40,19 +46,20 @@ pub(super) fn judge(sql: &str, engine: Engine, levels: usize) -> Option<Result<(
     let [Statement::Query(query)] = statements.as_slice() else {
         return Some(Err("it is no query".to_owned()));
     };
-    let mut judge = Judge { engine, why: String::new() };
+    let mut judge = Judge { engine, safe, why: String::new() };
     Some(match query.visit(&mut judge) {
         ControlFlow::Continue(()) => Ok(()),
         ControlFlow::Break(()) => Err(judge.why),
     })
 }
 
-struct Judge {
+struct Judge<'s> {
     engine: Engine,
+    safe: &'s Safe,
     why: String,
 }
 
-impl Judge {
+impl Judge<'_> {
     fn hear(&mut self, judged: Result<(), String>) -> ControlFlow<()> {
         match judged {
             Ok(()) => ControlFlow::Continue(()),
@@ -66,6 +73,9 @@ impl Judge {
     fn call(&self, name: &ObjectName) -> Result<(), String> {
         let shown = || functions::unknown(&name.to_string());
         let parts = self.path(name).ok_or_else(shown)?;
+        if self.safe.has(&parts) {
+            return Ok(());
+        }
         let quoted = name.0.iter().any(|p| p.as_ident().is_some_and(|i| i.quote_style.is_some()));
         match (self.engine, parts.as_slice()) {
             // A quoted name is looked for in the schema.
@@ -188,7 +198,7 @@ fn select(select: &Select) -> Result<(), String> {
     if known { Ok(()) } else { Err(not_understood()) }
 }
 
-impl Visitor for Judge {
+impl Visitor for Judge<'_> {
     type Break = ();
 
     fn pre_visit_query(&mut self, read: &Query) -> ControlFlow<()> {

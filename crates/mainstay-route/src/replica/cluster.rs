@@ -6,17 +6,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
+use mainstay_core::token::{Mark, Position, Token};
 use mainstay_core::{Code, Error, Result};
 use mainstay_db::{Db, Engine};
 use tokio::sync::{Notify, watch};
 
 use super::node::{Node, Role, Seen};
-use super::position::Position;
+use super::pending::After;
 use super::probe::{self, Answer};
 use super::router::{Freshness, Router};
 use super::samples::Samples;
 use super::settings::{Builder, Settings};
-use super::token::Token;
 use crate::classify::Classifier;
 
 /// Before a first answer of each server is given up.
@@ -64,7 +64,7 @@ pub(crate) struct Inner {
     /// Who waits for a replica to come further.
     pub(crate) wanted: AtomicU32,
     /// What was written outside of any scope, up to now.
-    pub(crate) own: Mutex<Option<Arc<str>>>,
+    pub(crate) own: Mutex<Mark>,
 }
 
 /// A server as it is seen.
@@ -78,6 +78,9 @@ pub struct ServerStatus {
     pub lag: Option<Duration>,
     /// How far it has come, as it says it.
     pub position: Option<String>,
+    /// Which standbys a COMMIT waits for that is asked to (PostgreSQL's `synchronous_standby_names`), or, of MariaDB,
+    /// `rpl_semi_sync_master_enabled` where that is on. Empty: it waits for none, and nobody is told.
+    pub synchronous: Arc<str>,
     /// Why it is out.
     pub why: Option<Arc<str>>,
 }
@@ -85,11 +88,16 @@ pub struct ServerStatus {
 impl Cluster {
     /// Begins one; `name` is what messages call it.
     pub fn builder(name: impl Into<Arc<str>>) -> Builder {
-        Builder { name: name.into(), servers: Vec::new(), settings: Settings::default() }
+        Builder {
+            name: name.into(),
+            servers: Vec::new(),
+            settings: Settings::default(),
+            safe_functions: Vec::new(),
+        }
     }
 
     pub(crate) async fn begin(builder: Builder) -> Result<Self> {
-        let Builder { name, servers, settings } = builder;
+        let Builder { name, servers, settings, safe_functions } = builder;
         let now = settings.clock.now();
         let (mut nodes, mut first): (Vec<Arc<Node>>, Option<Db>) = (Vec::new(), None);
         let connecting = servers.iter().map(|(_, connect)| connect.clone().connect());
@@ -124,7 +132,7 @@ impl Cluster {
             nodes,
             settings,
             samples: Samples::default(),
-            classifier: Classifier::new(first.engine()),
+            classifier: Classifier::builder(first.engine()).safe_functions(safe_functions).build(),
             primary: ArcSwapOption::empty(),
             news: watch::channel(0).0,
             wanted: AtomicU32::new(0),
@@ -184,8 +192,16 @@ impl Cluster {
     /// Errors: ROUTE-003 where it is another cluster's.
     pub fn observe(&self, token: &Token) -> Result<()> {
         self.inner.check(token)?;
-        self.inner.note(token.to_string().into());
+        self.inner.mark(|mark| mark.observe(token));
         Ok(())
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.inner.name
+    }
+
+    pub(crate) fn handles(&self) -> Vec<Option<Db>> {
+        self.inner.nodes.iter().map(|node| node.handle()).collect()
     }
 
     /// All servers.
@@ -197,6 +213,7 @@ impl Cluster {
                 role: seen.role,
                 lag: seen.lag,
                 position: seen.position.as_ref().map(Position::to_string),
+                synchronous: Arc::clone(&seen.waits),
                 why: seen.why.clone(),
             }
         };
@@ -254,7 +271,7 @@ impl Inner {
                 why: Some(error.what().into()),
                 ..(*before).clone()
             },
-            Ok(Answer { role, position, timeline }) => {
+            Ok(Answer { role, position, timeline, waits }) => {
                 if let (Role::Primary, Some(position)) = (role, &position)
                     && self.is_primary(at)
                 {
@@ -267,7 +284,8 @@ impl Inner {
                 let (role, why) = self.ejected(role, lag, &before);
                 let since =
                     if before.role == Role::Out && role != Role::Out { now } else { before.since };
-                Seen { role, position, lag, timeline: timeline.max(before.timeline), since, why }
+                let timeline = timeline.max(before.timeline);
+                Seen { role, position, lag, timeline, since, waits, why }
             }
         };
         if seen.role != before.role {
@@ -372,24 +390,37 @@ impl Inner {
         })
     }
 
-    /// Notes what was written by the current scope, or by the process.
-    pub(crate) fn note(&self, mark: Arc<str>) {
-        match mainstay_core::scope::Scope::current() {
-            Some(scope) => scope.mark(self.id, mark),
-            None => *self.own.lock().unwrap_or_else(PoisonError::into_inner) = Some(mark),
+    /// The mark of the current scope, or, outside of one, of the process.
+    pub(crate) fn mark<T>(&self, change: impl FnOnce(&mut Mark) -> T) -> T {
+        let Some(scope) = mainstay_core::scope::Scope::current() else {
+            return change(&mut self.own.lock().unwrap_or_else(PoisonError::into_inner));
+        };
+        scope.marks(|marks| marks.change(self.id, change))
+    }
+
+    pub(crate) fn token_at(&self, position: Position) -> Token {
+        match self.engine {
+            Engine::Postgres => Token::postgres(self.id, position),
+            _ => Token::mariadb(self.id, position),
         }
     }
 
-    pub(crate) fn noted(&self) -> Option<Arc<str>> {
-        match mainstay_core::scope::Scope::current() {
-            Some(scope) => scope.marked(self.id),
-            None => self.own.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+    /// What was written by now has a position that the primary tells when it is asked next, which is at once.
+    pub(crate) fn after_now(self: &Arc<Self>) -> Arc<After> {
+        let after = After::new(self);
+        self.ask_primary();
+        Arc::new(after)
+    }
+
+    pub(crate) fn ask_primary(&self) {
+        if let Some(Ok(primary)) = self.primary.load().as_deref() {
+            self.kicks[*primary].notify_one();
         }
     }
 
     /// Errors: ROUTE-003.
     pub(crate) fn check(&self, token: &Token) -> Result<()> {
-        if token.cluster == self.id {
+        if token.cluster() == self.id {
             return Ok(());
         }
         let what = format!("the token is not of cluster `{}`", self.name);

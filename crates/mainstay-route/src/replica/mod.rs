@@ -6,16 +6,16 @@
 //! It promotes nobody: that is done by who runs the servers, and followed here.
 
 mod cluster;
+mod inspect;
 mod node;
-mod position;
+mod pending;
 mod probe;
 mod router;
 mod samples;
 mod settings;
-mod token;
 
 pub use cluster::{Cluster, ServerStatus};
+pub use mainstay_core::token::{Position, Token};
 pub use node::Role;
 pub use router::Freshness;
 pub use settings::{Builder, Settings};
-pub use token::Token;

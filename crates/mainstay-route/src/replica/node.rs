@@ -8,7 +8,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use mainstay_core::rng::Rng;
 use mainstay_db::{Connect, Db};
 
-use super::position::Position;
+use mainstay_core::token::Position;
 
 /// What a server is at the moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +32,8 @@ pub(crate) struct Seen {
     pub(crate) timeline: u64,
     /// Since when it is of use again.
     pub(crate) since: Instant,
+    /// For whom its commits wait where they are asked to wait for replicas, as it is set; empty for nobody.
+    pub(crate) waits: Arc<str>,
     /// Why it is out.
     pub(crate) why: Option<Arc<str>>,
 }
@@ -54,6 +56,7 @@ impl Node {
             lag: None,
             timeline: 0,
             since: now,
+            waits: "".into(),
             why: Some("it was not reached yet".into()),
         };
         let (db, seen) = (ArcSwapOption::empty(), ArcSwap::from_pointee(seen));

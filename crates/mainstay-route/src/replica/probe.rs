@@ -10,23 +10,24 @@ use mainstay_pool::Options;
 
 use super::cluster::Inner;
 use super::node::{Node, Role};
-use super::position::Position;
+use mainstay_core::token::Position;
 
 /// Between two questions while somebody waits for the answer: a question takes some 50 us.
 const WANTED_EVERY: Duration = Duration::from_millis(1);
 
 const POSTGRES: &str = "SELECT r, CASE WHEN r THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_insert_lsn() END::text, \
-     CASE WHEN r THEN NULL ELSE substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8) END \
+     CASE WHEN r THEN NULL ELSE substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8) END, \
+     current_setting('synchronous_standby_names') \
      FROM (SELECT pg_is_in_recovery() AS r) s";
 const POSTGRES_CLUSTER: &str = "SELECT system_identifier FROM pg_control_system()";
-const MARIADB: &str =
-    "SELECT @@global.read_only, @@global.gtid_slave_pos, @@global.gtid_binlog_pos";
+const MARIADB: &str = "SELECT @@global.read_only, @@global.gtid_slave_pos, @@global.gtid_binlog_pos, @@global.rpl_semi_sync_master_enabled";
 
 /// What a server said.
 pub(crate) struct Answer {
     pub(crate) role: Role,
     pub(crate) position: Option<Position>,
     pub(crate) timeline: u64,
+    pub(crate) waits: Arc<str>,
 }
 
 /// Goes on for as long as there is a cluster.
@@ -101,8 +102,9 @@ async fn answer(session: &mut Session) -> Result<Answer> {
             let timeline: Option<String> = row.at(2)?;
             Ok(Answer {
                 role: if row.at(0)? { Role::Replica } else { Role::Primary },
-                position: position.and_then(|p| Position::parse(&p, Engine::Postgres)),
+                position: position.and_then(|p| Position::lsn(&p)),
                 timeline: timeline.and_then(|t| u64::from_str_radix(&t, 16).ok()).unwrap_or(0),
+                waits: row.at::<String>(3)?.into(),
             })
         }
         Engine::MySql => {
@@ -111,13 +113,14 @@ async fn answer(session: &mut Session) -> Result<Answer> {
             let reads_only: i64 = row.at(0)?;
             let role = if reads_only != 0 { Role::Replica } else { Role::Primary };
             let (followed, written): (String, String) = (row.at(1)?, row.at(2)?);
-            let own = Position::parse(&written, Engine::MySql);
-            let position = match Position::parse(&followed, Engine::MySql) {
+            let own = Position::gtid(&written);
+            let position = match Position::gtid(&followed) {
                 // What was applied, or, of a primary that once followed, what it wrote since.
                 Some(followed) if role == Role::Primary => own.map(|own| own.and(&followed)),
                 followed => followed,
             };
-            Ok(Answer { role, position, timeline: 0 })
+            let waits = if row.at::<i64>(3)? == 0 { "" } else { "rpl_semi_sync_master_enabled" };
+            Ok(Answer { role, position, timeline: 0, waits: waits.into() })
         }
         Engine::Sqlite => Err(Error::new(Code::Unsupported, "SQLite has no replicas")),
     }

@@ -8,14 +8,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
+use mainstay_core::token::{Position, Token};
 use mainstay_core::{Code, Error, Result, Retry};
-use mainstay_db::{Choice, Db, Route, Work};
+use mainstay_db::{Choice, Db, Engine, Route, Work};
 
 use super::cluster::Inner;
 use super::node::Role;
-use super::position::Position;
 use super::settings::Settings;
-use super::token::Token;
 use crate::classify::Where;
 
 /// How fresh a read must be.
@@ -72,42 +71,41 @@ impl Drop for Wanting<'_> {
 }
 
 impl Inner {
-    fn need(&self, freshness: &Freshness) -> Result<Need> {
+    fn need(self: &Arc<Self>, freshness: &Freshness) -> Result<Need> {
         Ok(match freshness {
             Freshness::Fresh => Need::Primary,
             Freshness::Any => Need::Nothing,
             Freshness::MaxAge(age) => Need::Age(*age),
             Freshness::AtLeast(token) => {
                 self.check(token)?;
-                Need::At(token.position.clone())
+                match token.position() {
+                    Position::Unknown => Need::Primary,
+                    position => Need::At(position.clone()),
+                }
             }
-            Freshness::Own => match self.noted() {
-                None => Need::Nothing,
-                Some(mark) => match self.resolved(&mark) {
-                    Some(position) => Need::At(position),
-                    None => Need::Primary,
-                },
-            },
+            Freshness::Own => self.own_need(),
         })
     }
 
-    /// The position of a mark; `None` where it is not known yet.
-    fn resolved(&self, mark: &str) -> Option<Position> {
-        match mark.strip_prefix('?') {
-            Some(after) => {
-                let position = self.samples.since(after.parse().ok()?)?;
-                // The next read need not look it up again.
-                self.note(
-                    Token { cluster: self.id, position: position.clone() }.to_string().into(),
-                );
-                Some(position)
+    fn own_need(self: &Arc<Self>) -> Need {
+        self.mark(|mark| {
+            if mark.is_empty() {
+                return Need::Nothing;
             }
-            None => mark.parse::<Token>().ok().map(|token| token.position),
-        }
+            match mark.known().map(|token| token.position().clone()) {
+                // What nobody knew when it was given out has happened by now, or does not.
+                Some(Position::Unknown) => {
+                    mark.replace_token(self.after_now());
+                    Need::Primary
+                }
+                Some(position) => Need::At(position),
+                None => Need::Primary,
+            }
+        })
     }
 
     /// A server that serves it now. `None`: a replica may in a moment. Errors: ROUTE-002, ROUTE-003.
-    pub(crate) fn find(&self, freshness: &Freshness) -> Result<Option<Db>> {
+    pub(crate) fn find(self: &Arc<Self>, freshness: &Freshness) -> Result<Option<Db>> {
         Ok(match self.need(freshness)? {
             Need::Primary => self.primary_now()?.map(|(_, db)| db),
             need => self.replica(&need).or_else(|| self.else_primary(&need)),
@@ -155,10 +153,11 @@ impl Inner {
     }
 
     /// Waits for a replica, up to the bound for that, and takes the primary then.
-    pub(crate) async fn wait_for(&self, freshness: &Freshness) -> Result<Db> {
+    pub(crate) async fn wait_for(self: &Arc<Self>, freshness: &Freshness) -> Result<Db> {
         let clock = &self.settings.clock;
         let until = clock.now() + self.settings.wait;
         let need = self.need(freshness)?;
+        let asked = self.samples.now();
         if !matches!(need, Need::Primary) {
             let _wanting = Wanting::new(self);
             let mut news = self.news.subscribe();
@@ -177,21 +176,45 @@ impl Inner {
                 );
                 return Err(Error::new(Code::RouteStale, what));
             }
+            if let (Need::At(position), Freshness::Own) = (&need, freshness) {
+                self.give_up_beyond(position, asked);
+            }
         }
         Ok(self.primary_within(self.settings.failover_wait).await?.1)
     }
 
+    /// A position that the primary itself has not come to is of no use to anybody, and would have each read wait: it was
+    /// made up, or is of a line that was given up in a failover.
+    fn give_up_beyond(self: &Arc<Self>, position: &Position, asked: u64) {
+        let beyond = self.samples.since(asked).is_some_and(|own| !own.covers(position));
+        if beyond {
+            tracing::debug!(cluster = %self.name, %position, "a token is beyond the primary, and given up");
+            self.mark(|mark| {
+                // Something may have been written meanwhile.
+                if mark.known().is_some_and(|token| token.position() == position) {
+                    mark.replace_token(self.after_now());
+                }
+            });
+        }
+    }
+
     /// See [`Cluster::token`](super::Cluster::token).
     pub(crate) async fn token(&self) -> Result<Option<Token>> {
-        let Some(mark) = self.noted() else { return Ok(None) };
+        let told = || {
+            self.mark(|mark| match mark.is_unsure() {
+                true => Some(Some(self.token_at(Position::Unknown))),
+                false if mark.is_empty() => Some(None),
+                false => mark.known().cloned().map(Some),
+            })
+        };
         let limit = self.settings.failover_wait;
         let until = self.settings.clock.now() + limit;
         let mut news = self.news.subscribe();
         loop {
-            if let Some(position) = self.resolved(&mark) {
-                return Ok(Some(Token { cluster: self.id, position }));
+            if let Some(told) = told() {
+                return Ok(told);
             }
-            self.kicks.iter().for_each(|kick| kick.notify_one());
+            self.ask_primary();
             if self.settings.clock.timeout_at(until, news.changed()).await.is_none() {
                 let what =
                     format!("the primary of cluster `{}` did not say how far it is", self.name);
@@ -247,18 +270,32 @@ impl Route for Router {
             return;
         }
         let inner = &self.inner;
-        let position = position.and_then(|p| Position::parse(p, inner.engine));
-        match position {
-            Some(position) => {
-                inner.note(Token { cluster: inner.id, position }.to_string().into());
-            }
+        let position = position.and_then(|p| match inner.engine {
+            Engine::Postgres => Position::lsn(p),
+            _ => Position::gtid(p),
+        });
+        match position.map(|position| inner.token_at(position)) {
+            Some(token) => inner.mark(|mark| mark.observe(&token)),
             None => {
-                inner.note(format!("?{}", inner.samples.now()).into());
-                if let Some(Ok(primary)) = inner.primary.load().as_deref() {
-                    inner.kicks[*primary].notify_one();
-                }
+                let after = inner.after_now();
+                inner.mark(|mark| mark.wrote(after));
             }
         }
+    }
+
+    fn unsure(&self, work: Work<'_>) {
+        if !self.reads(work) {
+            let after = self.inner.after_now();
+            self.inner.mark(|mark| mark.unsure(after));
+        }
+    }
+
+    fn cluster(&self) -> Option<u64> {
+        Some(self.inner.id)
+    }
+
+    fn fresh(&self) -> Option<Arc<dyn Route>> {
+        Some(Arc::new(Router { inner: Arc::clone(&self.inner), freshness: Freshness::Fresh }))
     }
 
     /// A read is safe to run again, whatever became of it. The server that failed is looked at at once.

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::position::Position;
+use mainstay_core::token::Position;
 
 /// Samples kept: at one each 100 ms some 100 s.
 const SAMPLES_MAX: usize = 1000;

@@ -57,6 +57,7 @@ pub struct Builder {
     pub(crate) name: Arc<str>,
     pub(crate) servers: Vec<(Arc<str>, Connect)>,
     pub(crate) settings: Settings,
+    pub(crate) safe_functions: Vec<String>,
 }
 
 impl Builder {
@@ -69,6 +70,13 @@ impl Builder {
     /// Other bounds.
     pub fn settings(mut self, change: impl FnOnce(&mut Settings)) -> Self {
         change(&mut self.settings);
+        self
+    }
+
+    /// Functions of your own that only read, and would give the same answer on a replica: calls of them may go there. See
+    /// [`ClassifierBuilder::safe_functions`](crate::classify::ClassifierBuilder::safe_functions).
+    pub fn safe_functions<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
+        self.safe_functions.extend(names.into_iter().map(Into::into));
         self
     }
 

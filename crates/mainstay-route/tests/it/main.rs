@@ -21,6 +21,7 @@ macro_rules! on_servers {
 }
 pub(crate) use on_servers;
 
+mod carried;
 mod classify;
 mod replicas;
 mod shard_below;

@@ -68,7 +68,8 @@ pub(super) struct Sql {
 
 impl Sql {
     pub(super) fn new(db: &Db) -> Self {
-        Self { db: db.clone() }
+        // A replica may not know yet that somebody has logged out.
+        Self { db: db.fresh() }
     }
 
     pub(super) fn place(&self) -> String {

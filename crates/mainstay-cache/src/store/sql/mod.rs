@@ -46,11 +46,11 @@ impl fmt::Debug for Sql {
 }
 
 impl Sql {
-    /// On the pool of `db`, not on a transaction's handle.
+    /// On the pool of `db`, not on a transaction's handle. It reads from no replica: what was removed is gone.
     pub fn new(db: &Db) -> Self {
         let clock = Clock::system();
         let clean_ns = AtomicI64::new(clock.coarse().nanos().saturating_add(CLEAN_EVERY_NS));
-        Self(Arc::new(Shared { texts: Texts::of(db.engine()), db: db.clone(), clock, clean_ns }))
+        Self(Arc::new(Shared { texts: Texts::of(db.engine()), db: db.fresh(), clock, clean_ns }))
     }
 
     /// Removes up to 500 entries that are over: how many. Errors: CACHE-001.

@@ -2,6 +2,7 @@
 
 mod adya;
 mod deadlocks;
+mod durability;
 mod findings;
 mod hooks;
 mod locks;

@@ -27,7 +27,6 @@ on_every_engine!(
     a_part_that_is_still_running_forbids_the_commit,
     a_conflict_inside_does_not_multiply_the_attempts,
     what_would_end_the_transaction_unseen_is_refused,
-    an_asynchronous_commit_ends_with_its_transaction,
 );
 mod pooled {
     use super::*;
@@ -36,50 +35,6 @@ mod pooled {
         requires_new_waits_where_somebody_will_give_back,
         parts_of_one_transaction_count_its_connection_once,
     );
-}
-
-/// How its commits wait for the disk, as the engine calls it.
-async fn waits(tx: &Db) -> String {
-    match tx.engine() {
-        Engine::Sqlite => {
-            let level: i64 = tx.query("PRAGMA synchronous").scalar().await.unwrap();
-            ["off", "normal", "full"][level as usize].to_owned()
-        }
-        Engine::Postgres => tx.query("SHOW synchronous_commit").scalar().await.unwrap(),
-        Engine::MySql => "always".to_owned(),
-    }
-}
-
-async fn an_asynchronous_commit_ends_with_its_transaction(db: Db) {
-    accounts(&db, 1).await;
-    let usual = db.transaction(|tx| async move { Ok(waits(&tx).await) }).await.unwrap();
-    let changed = match db.engine() {
-        Engine::Sqlite => "normal",
-        Engine::Postgres => "off",
-        Engine::MySql => "always",
-    };
-    for fails in [false, true] {
-        let told = Mutex::new(String::new());
-        let done = db.tx().asynchronous_commit().run(|tx| {
-            let told = &told;
-            async move {
-                *told.lock().unwrap() = waits(&tx).await;
-                tx.query("UPDATE accounts SET balance = 7").execute().await?;
-                if fails { Err(Error::user("undone")) } else { Ok(()) }
-            }
-        });
-        assert_eq!(done.await.is_err(), fails);
-        assert_eq!(told.into_inner().unwrap(), changed);
-        let after = db.transaction(|tx| async move { Ok(waits(&tx).await) }).await.unwrap();
-        assert_eq!(after, usual);
-        assert_eq!(balance(&db).await, 7);
-    }
-    let dropped = db.tx().asynchronous_commit().run(|_| async { std::future::pending().await });
-    let cut: Option<Result<()>> =
-        tokio::time::timeout(Duration::from_millis(50), dropped).await.ok();
-    assert!(cut.is_none());
-    let after = db.transaction(|tx| async move { Ok(waits(&tx).await) }).await.unwrap();
-    assert_eq!(after, usual);
 }
 
 async fn balance(db: &Db) -> i64 {

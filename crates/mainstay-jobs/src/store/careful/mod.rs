@@ -34,7 +34,7 @@ mod sweep;
 use std::collections::BTreeSet;
 
 use mainstay_core::{Code, Error, Result};
-use mainstay_db::Db;
+use mainstay_db::{Db, Durability};
 
 pub(crate) use release::{release_all, release_keys};
 pub(crate) use sweep::unpark;
@@ -103,7 +103,7 @@ pub(crate) async fn claim(
     }
     // As a free claim it need not reach the disk: what is forgotten is forgotten as a whole.
     let claimed = short(db)
-        .asynchronous_commit()
+        .durability(Durability::Async)
         .run(|tx| async move {
             let locked: Option<(i16,)> =
                 tx.query(LOCK.on(tx.engine())).bind(queue).optional().await?;

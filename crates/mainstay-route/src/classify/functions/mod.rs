@@ -207,6 +207,11 @@ pub(super) fn judge(name: &str, engine: Engine) -> Result<(), String> {
     }
 }
 
+/// Whether something is known of what is called so: of the engine's own, or of extensions that are met everywhere.
+pub(super) fn is_known(name: &str, engine: Engine) -> bool {
+    judge(name, engine).map_or_else(|why| why != unknown(name), |()| true)
+}
+
 /// What is told of a call that nothing is known of.
 pub(super) fn unknown(name: &str) -> String {
     format!("it calls {name}(), which is not known to only read")
