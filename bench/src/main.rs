@@ -18,6 +18,7 @@ mod pool;
 )]
 mod proxy;
 mod report;
+mod route;
 mod servers;
 mod shop;
 mod transfers;
@@ -40,6 +41,11 @@ async fn main() -> ExitCode {
         edge::victim(&url, &address.unwrap_or_default()).await;
         return ExitCode::FAILURE;
     }
+    if name == "route-victim" {
+        let urls: [String; 2] = std::array::from_fn(|_| arguments.next().unwrap_or_default());
+        route::victim(urls.each_ref().map(String::as_str)).await;
+        return ExitCode::FAILURE;
+    }
     if name == "resident" {
         let (kind, keys) = (arguments.next().unwrap_or_default(), arguments.next());
         limit::resident_of(&kind, keys.and_then(|keys| keys.parse().ok()).unwrap_or(1));
@@ -53,6 +59,7 @@ async fn main() -> ExitCode {
         ("cache", None) => &cache::PARTS,
         ("edge", None) => &edge::PARTS,
         ("doctor", None) => &doctor::PARTS,
+        ("route", None) => &route::PARTS,
         _ => &[],
     };
     if in_parts.is_empty() {
@@ -95,18 +102,21 @@ async fn measure(name: &str, part: Option<&str>, anew: bool) -> ExitCode {
         ("doctor", part) if part.is_none_or(|p| doctor::PARTS.contains(&p)) => {
             Box::pin(doctor::run(part)).await
         }
+        ("route", part) if part.is_none_or(|p| route::PARTS.contains(&p)) => {
+            Box::pin(route::run(part)).await
+        }
         (name, part) => {
             let part = part.map(|p| format!(" {p}")).unwrap_or_default();
             let (pools, transactions) = (pool::PARTS.join(", "), tx::PARTS.join(", "));
             let (migrations, jobs) = (migrate::PARTS.join(", "), jobs::PARTS.join(", "));
             let (limits, caches) = (limit::PARTS.join(", "), cache::PARTS.join(", "));
             let (edges, loads) = (edge::PARTS.join(", "), load::PARTS.join(", "));
-            let doctors = doctor::PARTS.join(", ");
+            let (doctors, routes) = (doctor::PARTS.join(", "), route::PARTS.join(", "));
             eprintln!(
                 "there is no benchmark `{name}{part}`; there are: db, pool (parts: {pools}), \
                  tx (parts: {transactions}), migrate (parts: {migrations}), jobs (parts: {jobs}), \
                  limit (parts: {limits}), cache (parts: {caches}), edge (parts: {edges}), \
-                 load (parts: {loads}), doctor (parts: {doctors})"
+                 load (parts: {loads}), doctor (parts: {doctors}), route (parts: {routes})"
             );
             return ExitCode::FAILURE;
         }

@@ -101,7 +101,7 @@ pub(crate) fn bench(name: &str, part: Option<&str>) -> Done {
     packages::load()?;
     // They are of the library alone, and want brokers or Redis.
     let on_brokers = ["cache", "jobs", "limit"].contains(&name);
-    if !on_brokers && !["doctor", "edge", "load"].contains(&name) {
+    if !on_brokers && !["doctor", "edge", "load", "route"].contains(&name) {
         run(&mut cargo(&["build", "--release", "--package", "shop", "--package", "mainstay-cli"]))?;
     }
     if name == "doctor" {

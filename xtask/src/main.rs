@@ -29,7 +29,7 @@ enum Call {
     },
     /// Measures ours and the peers in one run, and writes bench/results/NAME.json
     Bench {
-        /// Which: db, pool, tx, migrate, jobs, limit, cache, edge, load
+        /// Which: db, pool, tx, migrate, jobs, limit, cache, edge, load, doctor, route
         name: String,
         /// One part of it alone: the other figures stay as they are
         part: Option<String>,

@@ -41,6 +41,7 @@ pub struct Connect {
     clock: Clock,
     rng: Rng,
     observer: Observer,
+    lazy: bool,
 }
 
 impl Connect {
@@ -53,7 +54,17 @@ impl Connect {
             clock: Clock::system(),
             rng: Rng::system(),
             observer: Observer::new(),
+            lazy: false,
         }
+    }
+
+    /// Opens no connection before the first work needs one: [`connect`](Self::connect) then succeeds where the server is
+    /// down, and the work fails until it is up. A file and a private server are opened at once all the same. Default:
+    /// the first one is opened at once.
+    #[must_use]
+    pub fn lazy(mut self) -> Self {
+        self.lazy = true;
+        self
     }
 
     /// The pool's bounds; default [`Options::default`]. With SQLite, `max_size` is the readers'
@@ -112,7 +123,16 @@ impl Connect {
         })
     }
 
-    /// Opens the first connection, so that what is wrong is told here and now.
+    /// What it would connect to, such as `PostgreSQL at 127.0.0.1:5432`, without user and password, and without
+    /// connecting; of a private server its folder. Errors: CFG-004, DB-016.
+    pub fn place(&self) -> Result<String> {
+        Ok(match url::target(&self.url.0)? {
+            Target::Server(engine) => self.driver(engine)?.place(),
+            Target::Local(folder) => format!("PostgreSQL in {folder}"),
+        })
+    }
+
+    /// Opens the first connection, unless it is [`lazy`](Self::lazy), so that what is wrong is told here and now.
     ///
     /// Errors: CFG-003 (pool), CFG-004 (URL), DB-016 (engine not compiled in), DB-020 to DB-027
     /// (server or file), LOCAL-001 to LOCAL-003 (private server).
@@ -219,19 +239,27 @@ impl Connect {
         name: Arc<str>,
     ) -> Result<Pool<Driver>> {
         let limit: Duration = options.connect_timeout;
-        let first = self.clock.timeout(limit, driver.connect()).await.unwrap_or_else(|| {
-            Err(Error::new(
-                Code::Unreachable,
-                format!("the database did not answer within {limit:?}"),
-            ))
-        })?;
-        Pool::builder(driver)
-            .first(first)
+        let lazy = self.lazy && self.engine()? != Engine::Sqlite;
+        let first = if lazy {
+            None
+        } else {
+            let first = self.clock.timeout(limit, driver.connect()).await.unwrap_or_else(|| {
+                Err(Error::new(
+                    Code::Unreachable,
+                    format!("the database did not answer within {limit:?}"),
+                ))
+            });
+            Some(first?)
+        };
+        let builder = Pool::builder(driver)
             .options(options)
             .name(name)
             .clock(self.clock.clone())
             .rng(self.rng.clone())
-            .observer(self.observer.clone())
-            .build()
+            .observer(self.observer.clone());
+        match first {
+            Some(first) => builder.first(first).build(),
+            None => builder.build(),
+        }
     }
 }

@@ -96,6 +96,14 @@ impl Session {
         }
     }
 
+    /// For statements of ours that leave nothing behind on a session: the connection goes back to the pool then, instead of
+    /// being closed. Cut off half-way, it is put right or closed as after any statement.
+    pub(crate) fn leaves_nothing(&mut self) {
+        if let Some(hold) = self.hold.as_mut() {
+            (hold.state.spent, hold.state.in_transaction) = (false, false);
+        }
+    }
+
     /// Goes on with a new connection: what was set on this one ends with it, and what is open on it is
     /// rolled back. The old one goes first, so that it takes no more room.
     ///

@@ -1,5 +1,7 @@
 //! The part of a service's configuration that Mainstay itself reads.
 
+use std::fmt;
+
 use mainstay_core::Result;
 use mainstay_core::config::Loader;
 use mainstay_db::{Connect, Db};
@@ -14,6 +16,9 @@ pub struct Settings {
     pub database: Database,
     /// `[pool]`.
     pub pool: Options,
+    /// `[shards]`.
+    #[cfg(feature = "route")]
+    pub shards: mainstay_route::topology::Sharding,
     /// `[migrate]`.
     #[cfg(feature = "migrate")]
     pub migrate: mainstay_migrate::Options,
@@ -23,16 +28,30 @@ pub struct Settings {
 }
 
 /// `[database]`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Database {
     /// Where the database is: `sqlite:PATH`, `postgres://...`, `mysql://...`,
     /// `postgres+local:PATH`. Also read from `DATABASE_URL`. No default: a service sets its own.
     pub url: Option<String>,
+    /// Its replicas' URLs, a list or one text with spaces between; [`Settings::topology`] reads them. Default none.
+    #[cfg(feature = "route")]
+    #[serde(deserialize_with = "mainstay_route::topology::urls")]
+    pub replicas: Vec<String>,
     /// How long one statement may take before it is ended: DB-033 or DB-035. At least 1 ms; `None`,
     /// the default, is no bound but the request's or job's deadline.
     #[serde(with = "humantime_serde")]
     pub statement_timeout: Option<std::time::Duration>,
+}
+
+/// Without the URLs, which may hold passwords.
+impl fmt::Debug for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Database")
+            .field("url", &self.url.as_ref().map(|_| "..."))
+            .field("statement_timeout", &self.statement_timeout)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Settings {
@@ -48,6 +67,19 @@ impl Settings {
         Db::builder(url).pool(self.pool.clone()).statement_timeout(self.database.statement_timeout)
     }
 
+    /// The database with its replicas and shards, the main one at `default_url` where none is configured: for
+    /// [`Topology::connect`](mainstay_route::Topology::connect).
+    #[cfg(feature = "route")]
+    pub fn topology(&self, default_url: &str) -> mainstay_route::Topology {
+        let Database { url, replicas, statement_timeout } = self.database.clone();
+        let url = Some(url.unwrap_or_else(|| default_url.to_owned()));
+        mainstay_route::Topology {
+            database: mainstay_route::topology::Database { url, replicas, statement_timeout },
+            pool: self.pool.clone(),
+            shards: self.shards.clone(),
+        }
+    }
+
     /// Connects with these settings. Errors: as [`Connect::connect`].
     pub async fn connect(&self, default_url: &str) -> Result<Db> {
         self.database(default_url).connect().await
@@ -57,6 +89,28 @@ impl Settings {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(feature = "route")]
+    #[test]
+    fn a_topology_is_what_is_configured() {
+        let variable = |(key, value): (&str, &str)| (format!("MAINSTAY_{key}"), value.to_owned());
+        let all = [
+            ("DATABASE__REPLICAS", "postgres://one/shop postgres://two/shop"),
+            ("SHARDS__WATCH", "250ms"),
+            ("SHARDS__DATABASES__A__URL", "postgres://a/shop"),
+        ];
+        let loaded = Loader::new().environment(all.map(variable)).load::<Settings>().unwrap();
+        let topology = loaded.value.topology("postgres://here/shop");
+        assert_eq!(topology.database.url.as_deref(), Some("postgres://here/shop"));
+        assert_eq!(topology.database.replicas, ["postgres://one/shop", "postgres://two/shop"]);
+        assert_eq!(topology.shards.watch, std::time::Duration::from_millis(250));
+        assert_eq!(topology.shards.databases["a"].url.as_deref(), Some("postgres://a/shop"));
+        let wrong = [variable(("SHARDS__DATABASES__A__URI", "postgres://me:secret@a/shop"))];
+        let error = Loader::new().environment(wrong).load::<Settings>().unwrap_err();
+        let told = error.report();
+        assert!(told.contains("shards.databases.a") && told.contains("uri"), "{told}");
+        assert!(!told.contains("secret"), "{told}");
+    }
 
     #[test]
     fn the_url_comes_from_the_environment() {

@@ -12,6 +12,7 @@ use utoipa::ToSchema;
 use crate::api::IdempotencyKey;
 use crate::extract::{Body, Id};
 use crate::schema::{self, CENTS_MAX};
+use crate::state::Shop;
 use mainstay::http::{Answer, Idempotent, Problem};
 
 /// An account. Amounts are cents.
@@ -70,12 +71,12 @@ pub async fn create(
 /// `GET /accounts/{id}`.
 #[utoipa::path(get, path = "/accounts/{id}", tag = "accounts", params(("id" = i64, Path)), responses(
     (status = 200, body = Account), (status = 404)))]
-pub async fn get(State(db): State<Db>, Id(id): Id<i64>) -> Answer<Json<Account>> {
-    let account = db
-        .query("SELECT id, owner_id, balance FROM accounts WHERE id = $1")
-        .bind(id)
-        .optional()
-        .await?;
+pub async fn get(State(shop): State<Shop>, Id(id): Id<i64>) -> Answer<Json<Account>> {
+    let read = |db: Db| async move {
+        let found = db.query("SELECT id, owner_id, balance FROM accounts WHERE id = $1");
+        found.bind(id).optional().await
+    };
+    let account: Option<Account> = shop.reads.find(read).await?;
     account.map(Json).ok_or_else(|| Problem::not_found("account", id))
 }
 

@@ -10,7 +10,7 @@ use mainstay::http::{Release, Source, Version, Versions};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, OpenApi};
 
-use crate::{accounts, best_sellers, login, orders, products, users};
+use crate::{accounts, analytics, best_sellers, login, orders, products, users};
 
 /// Without emails.
 pub(crate) const V1: Version = Version::number(1);
@@ -47,6 +47,7 @@ pub(crate) struct IdempotencyKey {
         products::list,
         products::prices,
         best_sellers::list,
+        analytics::list,
         orders::create,
         orders::get,
         orders::list,

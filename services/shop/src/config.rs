@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use mainstay::config::Loader;
-use mainstay::{Code, Db, Error, Result, Settings};
+use mainstay::observe::Observer;
+use mainstay::route::Databases;
+use mainstay::{Code, Error, Result, Settings};
 use serde::{Deserialize, Serialize};
 
 use crate::api::Api;
@@ -17,7 +19,15 @@ use crate::peers;
 pub(crate) const DEFAULT_URL: &str = "sqlite:data/shop.db";
 
 /// Keys whose values are not shown: they are secret, or URLs that may hold a password.
-pub const SECRETS: [&str; 4] = ["database.url", "jobs.broker", "redis.url", "sessions.secret"];
+pub const SECRETS: [&str; 7] = [
+    "database.replicas",
+    "database.url",
+    "jobs.broker",
+    "redis.url",
+    "sessions.secret",
+    "shards.catalogue",
+    "shards.databases",
+];
 
 /// All keys.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -39,7 +49,7 @@ pub struct Config {
     pub redis: Beside,
     /// `[services]`.
     pub services: Services,
-    /// `[database]` and `[pool]`.
+    /// `[database]`, `[pool]` and `[shards]`.
     #[serde(flatten)]
     pub mainstay: Settings,
 }
@@ -227,8 +237,18 @@ impl Config {
             .variable("REDIS_URL", "redis.url")
     }
 
-    /// Connects to the configured database. Errors: as [`mainstay::db::Connect::connect`].
-    pub async fn connect(&self) -> Result<Db> {
+    /// Connects to the configured databases: one, one with replicas, or shards of orders beside it. What happens on any of
+    /// them is told to the main database's observer.
+    ///
+    /// Errors: as [`mainstay::route::Topology::connect`]; CFG-003 where a broker is to carry the queues of several
+    /// databases.
+    pub async fn connect(&self) -> Result<Databases> {
+        if self.jobs.broker.is_some() && !self.mainstay.shards.databases.is_empty() {
+            let what = "`jobs.broker` is set, and so is `shards.databases`";
+            return Err(Error::new(Code::ConfigValue, what)
+                .why("a queue on a broker is one database's, and each shard has its own")
+                .fix("leave the broker out: each shard's queues are carried by itself"));
+        }
         if self.mainstay.database.url.is_none() {
             let folder = Path::new("data");
             std::fs::create_dir_all(folder)
@@ -238,6 +258,9 @@ impl Config {
         if self.http.faults {
             faults::impatient(&mut settings.pool);
         }
-        settings.connect(DEFAULT_URL).await
+        let observer = Observer::new();
+        let topology = settings.topology(DEFAULT_URL);
+        let connected = topology.connect_with(|connect| connect.observer(observer.clone()));
+        Box::pin(connected).await
     }
 }

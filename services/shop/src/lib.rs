@@ -5,13 +5,14 @@
 //! or as five, [`part`] says which of them does what.
 
 pub mod accounts;
-mod analytics;
+pub mod analytics;
 pub mod api;
 pub mod best_sellers;
 pub mod config;
 pub mod events;
 pub mod extract;
 mod faults;
+mod fresh;
 pub mod health;
 mod inventory;
 mod limits;

@@ -81,10 +81,10 @@ async fn run(call: Call) -> Result<()> {
     match call.command {
         Some(Command::Config { origin }) => print_config(&loaded, origin),
         Some(Command::Seed) => {
-            let db = loaded.value.connect().await?;
-            schema::migrate(&db, &loaded.value.mainstay.migrate).await?;
-            let seeded = seed::run(&db).await;
-            db.close(std::time::Duration::from_secs(10)).await?;
+            let databases = loaded.value.connect().await?;
+            schema::migrate(&databases, &loaded.value.mainstay.migrate).await?;
+            let seeded = seed::run(&databases).await;
+            databases.close(std::time::Duration::from_secs(10)).await?;
             seeded
         }
         Some(Command::Up) => Box::pin(up::run(&loaded)).await,
@@ -100,15 +100,15 @@ async fn run(call: Call) -> Result<()> {
 async fn serve(config: &Config) -> Result<()> {
     config.services.check()?;
     let listener = server::listen(&config.http).await?;
-    let db = config.connect().await?;
-    schema::migrate(&db, &config.mainstay.migrate).await?;
+    let databases = config.connect().await?;
+    schema::migrate(&databases, &config.mainstay.migrate).await?;
     // It watches until the service ends.
-    let _doctor = config.mainstay.doctor.watch(&db)?;
-    let shop = Shop::open(db, config).await?;
+    let _doctor = config.mainstay.doctor.watch(&databases.main())?;
+    let shop = Shop::open(databases, config).await?;
     let jobs = &config.jobs;
     let works = jobs.worker && config.services.run.has_work();
-    let worker = if works { Some(worker::start(&shop, jobs).await?) } else { None };
-    server::serve(listener, shop, config, worker).await
+    let workers = if works { Some(worker::start(&shop, jobs).await?) } else { None };
+    server::serve(listener, shop, config, workers).await
 }
 
 fn print_config(loaded: &mainstay::config::Loaded<Config>, origin: bool) -> Result<()> {
@@ -116,9 +116,7 @@ fn print_config(loaded: &mainstay::config::Loaded<Config>, origin: bool) -> Resu
     for (key, from) in &loaded.origins {
         let pointer = format!("/{}", key.replace('.', "/"));
         let shown = match value.pointer(&pointer) {
-            Some(serde_json::Value::String(_)) if SECRETS.contains(&key.as_str()) => {
-                "(set)".to_owned()
-            }
+            Some(value) if SECRETS.contains(&key.as_str()) && is_set(value) => "(set)".to_owned(),
             Some(value) => value.to_string(),
             None => String::new(),
         };
@@ -129,4 +127,13 @@ fn print_config(loaded: &mainstay::config::Loaded<Config>, origin: bool) -> Resu
         }
     }
     Ok(())
+}
+
+/// A default is no secret.
+fn is_set(value: &serde_json::Value) -> bool {
+    match value {
+        serde_json::Value::Array(all) => !all.is_empty(),
+        serde_json::Value::Object(all) => !all.is_empty(),
+        value => !value.is_null(),
+    }
 }

@@ -2,6 +2,9 @@
 //! it is recorded as pending and told as `order.created`, in one transaction. Whether there is enough in stock is decided after the answer, by
 //! the worker's `inventory`: it is confirmed, or cancelled and nothing is taken. One that names an account is
 //! paid from it then, or cancelled.
+//!
+//! An order, its items, its events and its jobs are on the shard of its user, and its number tells that shard. With one
+//! database that is the main one, which numbers them itself.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +13,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use mainstay::jobs::Jobs;
-use mainstay::{Db, FromRow, Result};
+use mainstay::{Db, Engine, Error, FromRow, Result};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -25,6 +28,8 @@ use mainstay::http::{Answer, Idempotent, Problem};
 
 const ITEMS_MAX: usize = products::ASKED_MAX;
 const QUANTITY_MAX: i64 = 10_000;
+/// Tries of a number that another process has not made too.
+const NUMBERS_MAX: u32 = 4;
 
 /// An order with its items. Amounts are cents.
 #[derive(Debug, Serialize, ToSchema)]
@@ -103,12 +108,15 @@ pub async fn create(
     let priced = match price(&shop, user_id, account_id, wanted).await {
         Ok(priced) => priced,
         // Who was answered before is answered again, whatever the others say by now.
-        Err(problem) => return once.replay(&shop.db).await?.ok_or(problem),
+        Err(problem) => {
+            return once.replay(&shop.orders_of(user_id)?).await?.ok_or(problem);
+        }
     };
-    once.run(&shop.db, move |tx| {
-        let priced = priced.clone();
+    let db = shop.orders_of(user_id)?;
+    once.run(&db, move |tx| {
+        let (shop, priced) = (shop.clone(), priced.clone());
         async move {
-            let order = place(&tx, user_id, account_id, priced).await?;
+            let order = place(&shop, &tx, user_id, account_id, priced).await?;
             Ok((StatusCode::CREATED, Json(order)))
         }
     })
@@ -162,18 +170,23 @@ async fn price(
 }
 
 async fn place(
+    shop: &Shop,
     tx: &Db,
     user_id: i64,
     account_id: Option<i64>,
     Priced { items, total }: Priced,
 ) -> Result<Order> {
-    let id = schema::insert(
-        tx,
-        "INSERT INTO orders (user_id, total, account_id, status) VALUES ($1, $2, $3, 'pending')",
-        "INSERT INTO orders (user_id, total, account_id, status) VALUES ($1, $2, $3, 'pending') RETURNING id",
-        [user_id.into(), total.into(), account_id.into()],
-    )
-    .await?;
+    let id = if shop.databases.is_sharded() {
+        number(shop, tx, user_id, account_id, total).await?
+    } else {
+        schema::insert(
+            tx,
+            "INSERT INTO orders (user_id, total, account_id, status) VALUES ($1, $2, $3, 'pending')",
+            "INSERT INTO orders (user_id, total, account_id, status) VALUES ($1, $2, $3, 'pending') RETURNING id",
+            [user_id.into(), total.into(), account_id.into()],
+        )
+        .await?
+    };
     for item in &items {
         tx.query(
             "INSERT INTO order_items (order_id, sku, quantity, price) VALUES ($1, $2, $3, $4)",
@@ -190,38 +203,83 @@ async fn place(
     Ok(Order { head: Head { id, user_id, total, account_id, status, reason }, items })
 }
 
+/// The order's row, under a number that tells its shard. Another process may have made the same one in the same ms: then
+/// the next.
+async fn number(
+    shop: &Shop,
+    tx: &Db,
+    user_id: i64,
+    account_id: Option<i64>,
+    total: i64,
+) -> Result<i64> {
+    let sql = match tx.engine() {
+        Engine::Sqlite | Engine::Postgres => {
+            "INSERT INTO orders (id, user_id, total, account_id, status) VALUES ($1, $2, $3, $4, 'pending') \
+             ON CONFLICT (id) DO NOTHING"
+        }
+        Engine::MySql => {
+            "INSERT IGNORE INTO orders (id, user_id, total, account_id, status) VALUES ($1, $2, $3, $4, 'pending')"
+        }
+    };
+    for _ in 0..NUMBERS_MAX {
+        let id = shop.shards().id64(&user_id)?;
+        let insert = tx.query(sql).bind(id).bind(user_id).bind(total).bind(account_id);
+        if insert.execute().await?.rows_affected() == 1 {
+            return Ok(id);
+        }
+    }
+    Err(Error::user(format!("{NUMBERS_MAX} numbers of orders were all taken")))
+}
+
 /// `GET /orders/{id}`.
 #[utoipa::path(get, path = "/orders/{id}", tag = "orders", params(("id" = i64, Path)), responses(
     (status = 200, body = Order), (status = 404)))]
-pub async fn get(State(db): State<Db>, Id(id): Id<i64>) -> Answer<Json<Order>> {
+pub async fn get(State(shop): State<Shop>, Id(id): Id<i64>) -> Answer<Json<Order>> {
+    let none = || Problem::not_found("order", id);
+    let db = shop.order_at(id).await?.ok_or_else(none)?;
+    let order = match read(&db, id).await? {
+        // A replica may not have it yet.
+        None => read(&shop.databases.primary(db.name())?, id).await?,
+        found => found,
+    };
+    order.map(Json).ok_or_else(none)
+}
+
+/// An order without items is none: they come from a replica that does not have them yet.
+async fn read(db: &Db, id: i64) -> Result<Option<Order>> {
     let head = db
         .query("SELECT id, user_id, total, account_id, status, reason FROM orders WHERE id = $1")
         .bind(id)
         .optional()
         .await?;
-    let head = head.ok_or_else(|| Problem::not_found("order", id))?;
-    let items = db
+    let Some(head) = head else { return Ok(None) };
+    let items: Vec<Item> = db
         .query("SELECT sku, quantity, price FROM order_items WHERE order_id = $1 ORDER BY sku")
         .bind(id)
         .all()
         .await?;
-    Ok(Json(Order { head, items }))
+    Ok((!items.is_empty()).then_some(Order { head, items }))
 }
 
 /// `GET /orders?user_id=&limit=&after=`.
 #[utoipa::path(get, path = "/orders", tag = "orders", params(Filter), responses(
     (status = 200, body = Listed<Head>), (status = 422)))]
 pub async fn list(
-    State(db): State<Db>,
+    State(shop): State<Shop>,
     Params(filter): Params<Filter>,
 ) -> Answer<Json<Listed<Head>>> {
     let (after, limit) = Page { limit: filter.limit, after: filter.after }.bounds()?;
-    let query = match filter.user_id {
-        Some(user) => db
-            .query("SELECT id, user_id, total, account_id, status, reason FROM orders WHERE user_id = $1 AND id > $2 ORDER BY id LIMIT $3")
-            .bind(user),
-        None => db.query("SELECT id, user_id, total, account_id, status, reason FROM orders WHERE id > $1 ORDER BY id LIMIT $2"),
+    let orders: Vec<Head> = match filter.user_id {
+        Some(user) => {
+            let sql = "SELECT id, user_id, total, account_id, status, reason FROM orders WHERE user_id = $1 AND id > $2 ORDER BY id LIMIT $3";
+            let db = shop.shards().of(&user)?;
+            db.query(sql).bind(user).bind(after).bind(limit).all().await?
+        }
+        None => {
+            let sql = "SELECT id, user_id, total, account_id, status, reason FROM orders WHERE id > $1 ORDER BY id LIMIT $2";
+            let all = shop.shards().scatter().query(sql).bind(after).bind(limit);
+            all.all().await?.rows
+        }
     };
-    let orders: Vec<Head> = query.bind(after).bind(limit).all().await?;
     Ok(Json(Listed::new(orders, limit, |o| o.id)))
 }

@@ -8,11 +8,13 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use mainstay::http::service::{Breaker, Endpoint, Failure, Reply, Service};
 use mainstay::http::{Answer, Problem};
+use mainstay::route::Databases;
 use mainstay::{Code, Db, Error, Result};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::config::Services;
+use crate::fresh::Reads;
 use crate::part::Part;
 use crate::products;
 
@@ -60,7 +62,7 @@ pub struct Prices {
 #[derive(Clone, Debug)]
 pub enum Users {
     /// In this process.
-    Here(Db),
+    Here(Reads),
     /// In another.
     There(Service),
 }
@@ -76,10 +78,10 @@ pub enum Catalogue {
 
 impl Users {
     /// Errors: CFG-003 where it is elsewhere, needed, and `services.users` does not say where.
-    pub fn new(db: &Db, services: &Services) -> Result<Self> {
+    pub fn new(databases: &Databases, services: &Services) -> Result<Self> {
         Ok(match service(Part::Users, services)? {
             Some(service) => Users::There(service),
-            None => Users::Here(db.clone()),
+            None => Users::Here(Reads::new(databases)?),
         })
     }
 
@@ -108,9 +110,12 @@ impl Users {
 
     async fn exists(&self, user: i64) -> Answer<bool> {
         Ok(match self {
-            Users::Here(db) => {
-                let found = db.query("SELECT id FROM users WHERE id = $1").bind(user);
-                found.optional::<(i64,)>().await?.is_some()
+            Users::Here(reads) => {
+                let read = |db: Db| async move {
+                    let found = db.query("SELECT id FROM users WHERE id = $1").bind(user);
+                    found.optional::<(i64,)>().await
+                };
+                reads.find(read).await?.is_some()
             }
             Users::There(service) => {
                 let asked = service.call(&USER).arg("id", user).send().await;
@@ -121,9 +126,12 @@ impl Users {
 
     async fn owner(&self, account: i64) -> Answer<Option<i64>> {
         Ok(match self {
-            Users::Here(db) => {
-                let found = db.query("SELECT owner_id FROM accounts WHERE id = $1").bind(account);
-                found.optional::<(i64,)>().await?.map(|(owner,)| owner)
+            Users::Here(reads) => {
+                let read = |db: Db| async move {
+                    let found = db.query("SELECT owner_id FROM accounts WHERE id = $1");
+                    found.bind(account).optional::<(i64,)>().await
+                };
+                reads.find(read).await?.map(|(owner,)| owner)
             }
             Users::There(service) => {
                 let asked = service.call(&ACCOUNT).arg("id", account).send().await;

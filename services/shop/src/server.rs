@@ -11,9 +11,9 @@ use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::{delete, get, post};
 use mainstay::http::service::TraceContextLayer;
-use mainstay::http::{IdempotencyLayer, Key, ScopeLayer};
-use mainstay::jobs::Worker;
-use mainstay::{Code, Db, Error, Result};
+use mainstay::http::{IdempotencyLayer, Key, ScopeLayer, TokenLayer};
+use mainstay::route::Databases;
+use mainstay::{Code, Error, Result};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
@@ -22,9 +22,10 @@ use crate::config::{Config, Http};
 use crate::health::{self, Readiness};
 use crate::part::Part;
 use crate::state::Shop;
+use crate::worker::Workers;
 use crate::{
-    accounts, api, best_sellers, faults, limits, login, observed, orders, products, users,
-    worker as background,
+    accounts, analytics, api, best_sellers, faults, limits, login, observed, orders, products,
+    users, worker as background,
 };
 use mainstay::http::Problem;
 
@@ -56,7 +57,9 @@ pub async fn routes(shop: &Shop, readiness: Readiness, config: &Config) -> Resul
     let inventory = Router::new()
         .route("/products", get(products::list))
         .route("/prices", post(products::prices));
-    let analytics = Router::new().route("/best-sellers", get(best_sellers::list));
+    let analytics = Router::new()
+        .route("/best-sellers", get(best_sellers::list))
+        .route("/order-counts", get(analytics::list));
     let orders = Router::new().route("/orders", ordering).route("/orders/{id}", get(orders::get));
     let services = [
         (Part::Users, users),
@@ -87,7 +90,9 @@ pub async fn routes(shop: &Shop, readiness: Readiness, config: &Config) -> Resul
         // What is asked of other services carries the request's trace.
         .layer(TraceContextLayer::new())
         // Statements and checkouts are attributed to the request's route, and end with its deadline.
-        .layer(ScopeLayer::new());
+        .layer(ScopeLayer::new())
+        // Outermost, so that an answer that the deadline cut short says too what may have been written.
+        .layer(TokenLayer::cookie());
     // Who uses which version is for operators, as the metrics are: loopback alone, unless http.host says otherwise.
     let usage = Router::new().route("/versions", versions.usage_route());
     Ok(versions.wrap(routes).merge(documents.router()).merge(usage))
@@ -112,9 +117,9 @@ pub async fn serve(
     listener: TcpListener,
     shop: Shop,
     config: &Config,
-    worker: Option<Worker>,
+    workers: Option<Workers>,
 ) -> Result<()> {
-    let db = shop.db.clone();
+    let (databases, db) = (shop.databases.clone(), shop.primary.clone());
     let address = listener
         .local_addr()
         .map_err(|e| Error::new(Code::Listen, "the socket is gone").cause(e))?;
@@ -125,12 +130,12 @@ pub async fn serve(
     let readiness = Readiness { db: db.clone(), draining: Arc::clone(&draining), needs_database };
     let app = routes(&shop, readiness, config).await?.route("/metrics", measured);
     let app = app.into_make_service_with_connect_info::<SocketAddr>();
-    announce(shop.part, &format!("http://{address}"), &db);
+    announce(shop.part, &format!("http://{address}"), &databases);
     // On the way out by an error it ends with this function.
     let (mut work, end_of_work) = (JoinSet::new(), Arc::new(Notify::new()));
-    if let Some(worker) = worker {
+    if let Some(workers) = workers {
         let end = Arc::clone(&end_of_work);
-        work.spawn(background::run(worker, async move { end.notified().await }, DRAIN_LIMIT));
+        work.spawn(background::run(workers, async move { end.notified().await }, DRAIN_LIMIT));
     }
     let asked = Arc::new(Notify::new());
     let told = Arc::clone(&asked);
@@ -153,7 +158,7 @@ pub async fn serve(
     };
     end_of_work.notify_one();
     while work.join_next().await.is_some() {}
-    match db.close(DRAIN_LIMIT).await {
+    match databases.close(DRAIN_LIMIT).await {
         Err(error) if !drained => {
             eprintln!("some requests did not end in time and are cut off\n{}", error.report());
         }
@@ -164,8 +169,8 @@ pub async fn serve(
 }
 
 /// Nobody need listen: where standard output is closed, the shop serves all the same.
-fn announce(part: Part, url: &str, db: &Db) {
-    let place = db.place();
+fn announce(part: Part, url: &str, databases: &Databases) {
+    let place = places(databases);
     if part != Part::All {
         let _ = writeln!(std::io::stdout(), "shop's {part} listens on {url}, on {place}");
         return;
@@ -176,6 +181,15 @@ fn announce(part: Part, url: &str, db: &Db) {
          curl -s {url}/api/v2/users -H 'content-type: application/json' -d '{user}'\n\n"
     );
     let _ = std::io::stdout().write_all(text.as_bytes());
+}
+
+/// Where it is, on one line.
+pub(crate) fn places(databases: &Databases) -> String {
+    let place = databases.main().place();
+    let replicas = databases.status().iter().map(|s| s.servers.len().saturating_sub(1)).sum();
+    let parts = [(databases.names().len() - 1, "shards"), (replicas, "replicas")];
+    let parts = parts.iter().filter(|(count, _)| *count > 0);
+    parts.fold(place, |place, (count, what)| format!("{place}, {count} {what}"))
 }
 
 /// The signals to end at, caught from the call on: whoever reads that the shop listens may already

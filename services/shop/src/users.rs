@@ -11,6 +11,7 @@ use crate::events::WelcomeMail;
 use crate::extract::{Id, Params};
 use crate::page::{Listed, Page};
 use crate::schema;
+use crate::state::Shop;
 use crate::v1::{ListedWithEmail, MadeWithEmail, ReadWithEmail};
 use mainstay::http::{Answer, Lifted, Lowered, Problem};
 
@@ -105,12 +106,14 @@ fn is_about_email(error: &Error) -> bool {
 #[utoipa::path(get, path = "/users/{id}", tag = "users", params(("id" = i64, Path)), responses(
     (status = 200, body = User), (status = 404)))]
 pub async fn get(
-    State(db): State<Db>,
+    State(shop): State<Shop>,
     Id(id): Id<i64>,
     Lifted((), reply): Lifted<Read>,
 ) -> Answer<Lowered<Read>> {
-    let user: Option<User> =
-        db.query("SELECT id, name, email FROM users WHERE id = $1").bind(id).optional().await?;
+    let read = |db: Db| async move {
+        db.query("SELECT id, name, email FROM users WHERE id = $1").bind(id).optional().await
+    };
+    let user: Option<User> = shop.reads.find(read).await?;
     reply.lower(user.ok_or_else(|| Problem::not_found("user", id))?)
 }
 

@@ -4,6 +4,7 @@ mod covering;
 mod deadlock;
 mod exhaustion;
 mod isolation;
+mod lag;
 mod leak;
 mod measure;
 mod nplusone;
@@ -11,26 +12,29 @@ mod prefix;
 mod print;
 mod scenarios;
 mod session;
+mod skew;
 mod table;
 mod watch;
 
 use std::time::Duration;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 use mainstay_core::{Code, Error, Result};
-use mainstay_db::Db;
+use mainstay_db::{Db, Engine};
 use mainstay_pool::Options;
 
 pub use covering::{Covering, covering_index};
 pub use deadlock::{Report, deadlock};
 pub use exhaustion::{Exhaustion, Orders, pool_exhaustion, small_pool};
 pub use isolation::{Cell, Matrix, Row, Verdict, isolation, parts};
+pub use lag::{Lag, Moment, Pairs, replication_lag};
 pub use leak::{InUse, Kept, Leak, leak};
 pub use measure::{Access, Measured};
 pub use nplusone::{Loaded, NPlusOne, n_plus_one};
 pub use prefix::{Built, LeftPrefix, index_left_prefix};
 pub use scenarios::{ANOMALIES, Anomaly};
+pub use skew::{Case, Skew, shard_skew};
 
 use crate::target::Target;
 
@@ -54,11 +58,16 @@ pub enum Lab {
     IndexLeftPrefix(Where),
     /// Has an index answer a query alone, and measures what that costs who writes
     CoveringIndex(Where),
+    /// Reads from a replica that is behind what was just written, then from one that is not, on private servers
+    ReplicationLag(Servers),
+    /// Places the same keys by hash and by range, and shows which shard has most, and gets most now
+    ShardSkew(Keys),
 }
 
 impl Lab {
-    fn place(&self) -> &Where {
-        match self {
+    /// `None` of those that need no database of the user's.
+    fn place(&self) -> Option<&Where> {
+        Some(match self {
             Lab::Isolation(place)
             | Lab::Deadlock(place)
             | Lab::NPlusOne(place)
@@ -66,7 +75,8 @@ impl Lab {
             | Lab::Leak(place)
             | Lab::IndexLeftPrefix(place)
             | Lab::CoveringIndex(place) => place,
-        }
+            Lab::ReplicationLag(_) | Lab::ShardSkew(_) => return None,
+        })
     }
 
     fn pool(&self) -> Options {
@@ -95,11 +105,66 @@ pub struct Where {
     json: bool,
 }
 
+/// Of which engine the private servers are, and how it is shown.
+#[derive(Debug, Args)]
+pub struct Servers {
+    /// The engine of the private servers
+    #[arg(long, value_enum, default_value = "postgres")]
+    engine: Kind,
+    /// Prints JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// What keys are made from, and how it is shown.
+#[derive(Debug, Args)]
+pub struct Keys {
+    /// What the keys are made from: the same makes the same
+    #[arg(long, value_name = "NUMBER", default_value = "1")]
+    seed: u64,
+    /// Prints JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Kind {
+    Postgres,
+    #[value(alias = "mysql")]
+    Mariadb,
+    Sqlite,
+}
+
+/// Those that need no database of the user's.
+async fn alone(lab: &Lab) -> Result<()> {
+    match lab {
+        Lab::ReplicationLag(servers) => {
+            let engine = match servers.engine {
+                Kind::Postgres => Engine::Postgres,
+                Kind::Mariadb => Engine::MySql,
+                Kind::Sqlite => Engine::Sqlite,
+            };
+            print::lag(&told(|say| replication_lag(engine, say)).await?, servers.json);
+        }
+        Lab::ShardSkew(keys) => {
+            print::skew(&told(|say| shard_skew(keys.seed, say)).await?, keys.json);
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
 /// Runs what was asked for, and leaves nothing behind, also where it is stopped by Ctrl-C.
 ///
 /// Errors: CFG-001 to CFG-004, those of [`connect`](mainstay_db::Connect::connect) and of a statement.
 pub async fn run(lab: Lab) -> Result<()> {
-    let place = lab.place();
+    let Some(place) = lab.place() else {
+        // The servers end with this process, however it ends.
+        return tokio::select! {
+            shown = Box::pin(alone(&lab)) => shown,
+            _ = tokio::signal::ctrl_c() => Err(Error::user("stopped")),
+        };
+    };
     let target = Target::find(place.url.clone())?;
     let db = target.connect().name("lab").pool(lab.pool()).connect().await?;
     if !place.json {
@@ -149,6 +214,7 @@ async fn show(lab: &Lab, db: &Db) -> Result<()> {
         Lab::CoveringIndex(place) => {
             print::covering(&told(|say| covering_index(db, say)).await?, place.json);
         }
+        Lab::ReplicationLag(_) | Lab::ShardSkew(_) => alone(lab).await?,
     }
     Ok(())
 }

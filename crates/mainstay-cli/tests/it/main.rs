@@ -8,6 +8,7 @@ mod jobs;
 mod lab;
 mod lab_failures;
 mod lab_indexes;
+mod lab_routes;
 mod migrate;
 mod route;
 mod versions;

@@ -100,7 +100,7 @@ impl Db {
     ///
     /// Errors: those of the statement.
     pub async fn prepared(&self) -> Result<Vec<(PreparedId, Option<Duration>)>> {
-        list(&mut self.session().await?).await
+        list(&mut settling(self).await?).await
     }
 
     /// Commits (or rolls back) what was prepared as `id`. One that is not there, since it was settled before, is fine.
@@ -114,17 +114,21 @@ impl Db {
             Engine::MySql => format!("XA {verb} '{id}'"),
             _ => format!("{verb} PREPARED '{id}'"),
         };
-        let mut session = self.session().await?;
+        let mut session = settling(self).await?;
         for _ in 0..SETTLES_MAX {
             let settles = self.shared.clock.timeout(SETTLE_TIMEOUT, session.run(&sql)).await;
             let settled = settles.unwrap_or_else(|| {
                 let what = format!("{verb} PREPARED took over {SETTLE_TIMEOUT:?}");
                 Err(Error::new(Code::Deadline, what))
             });
-            let Err(error) = settled else { return Ok(()) };
+            let Err(error) = settled else {
+                // Its text looks like the end of a transaction of its own.
+                session.leaves_nothing();
+                return Ok(());
+            };
             // A connection that broke tells nothing: another one does.
             if error.code() == Code::Deadline || error.retryability() == Retry::Unknown {
-                session = self.session().await?;
+                session = settling(self).await?;
             }
             // Gone, or not yet free: MariaDB says the same of both.
             if !list(&mut session).await?.iter().any(|(known, _)| *known == id) {
@@ -138,6 +142,14 @@ impl Db {
         let what = format!("`{id}` is kept by the session that prepared it");
         Err(Error::new(Code::LockTimeout, what))
     }
+}
+
+/// A session for what lists and settles, outside transactions: one for each part of each transaction, so that it must not
+/// cost a connection.
+async fn settling(db: &Db) -> Result<Session> {
+    let mut session = db.session().await?;
+    session.leaves_nothing();
+    Ok(session)
 }
 
 /// Those of ours that are prepared.

@@ -112,7 +112,7 @@ impl Found {
     }
 }
 
-/// What the schema has, without what belongs to extensions and to the engine.
+/// What the schema has, without what belongs to extensions, to the engine and to Mainstay.
 pub(crate) async fn look(database: &mut Database) -> Result<Found> {
     let facts = &database.facts;
     let schema = facts.literal(&facts.schema);
@@ -138,5 +138,7 @@ pub(crate) async fn look(database: &mut Database) -> Result<Found> {
     };
     let rows = database.rows(&sql).await?;
     let names = rows.iter().map(|row| row.at::<String>(0)).collect::<Result<Vec<_>>>()?;
-    Ok(Found { objects: names.into_iter().filter(|name| *name != ours).collect() })
+    // What Mainstay keeps for itself, such as the map of shards, tells nothing of a schema of the user's.
+    let own = |name: &String| *name == ours || name.starts_with("mainstay_");
+    Ok(Found { objects: names.into_iter().filter(|name| !own(name)).collect() })
 }

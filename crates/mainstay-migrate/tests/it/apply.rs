@@ -10,6 +10,7 @@ on_every_engine!(
     all_is_applied_once,
     a_repeatable_runs_whenever_it_has_changed,
     what_is_undone_is_pending_again,
+    what_mainstay_keeps_for_itself_is_no_schema,
     a_baseline_stands_for_what_is_there,
     a_baseline_file_stands_for_all_below_it,
     versions_out_of_order_need_leave,
@@ -84,6 +85,11 @@ async fn what_is_undone_is_pending_again(here: Here) {
     assert_eq!((report.applied.len(), report.version.as_deref()), (2, Some("1")));
     assert_eq!(here.count("SELECT COUNT(*) FROM users").await, 0);
     assert_eq!(up(&here, &all).await, 2);
+}
+
+async fn what_mainstay_keeps_for_itself_is_no_schema(here: Here) {
+    here.run("CREATE TABLE mainstay_shard_map (epoch BIGINT NOT NULL)").await;
+    assert_eq!(up(&here, &[USERS, ADA]).await, 2);
 }
 
 async fn a_baseline_stands_for_what_is_there(here: Here) {

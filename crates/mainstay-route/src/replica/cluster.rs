@@ -154,8 +154,7 @@ impl Cluster {
 
     /// A handle whose reads are as fresh as that.
     pub fn db_with(&self, freshness: Freshness) -> Db {
-        let router = Router { inner: Arc::clone(&self.inner), freshness };
-        self.base.routed(Arc::new(router))
+        self.base.routed(Arc::new(self.router(freshness)))
     }
 
     /// The handle of one server that is as fresh as asked for: what it runs is not looked at, and a write fails at a
@@ -194,6 +193,22 @@ impl Cluster {
         self.inner.check(token)?;
         self.inner.mark(|mark| mark.observe(token));
         Ok(())
+    }
+
+    /// Closes the pools of all servers that were reached, each with up to `limit` for what is out. It does not wait for
+    /// those that are out: their connections hang.
+    ///
+    /// Cancel safe: dropped, those that were begun with stay closed. Errors: the first of POOL-004.
+    pub async fn close(&self, limit: Duration) -> Result<()> {
+        let reached = self.inner.nodes.iter().filter(|node| node.role() != Role::Out);
+        let all = reached.filter_map(|node| node.handle());
+        let closed = all.map(|db| async move { db.close(limit).await });
+        futures_util::future::join_all(closed).await.into_iter().collect()
+    }
+
+    /// What handles ask where their work goes.
+    pub(crate) fn router(&self, freshness: Freshness) -> Router {
+        Router { inner: Arc::clone(&self.inner), freshness }
     }
 
     pub(crate) fn name(&self) -> &str {

@@ -18,4 +18,5 @@ pub use cluster::{Cluster, ServerStatus};
 pub use mainstay_core::token::{Position, Token};
 pub use node::Role;
 pub use router::Freshness;
+pub(crate) use router::Router;
 pub use settings::{Builder, Settings};

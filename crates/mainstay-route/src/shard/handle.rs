@@ -13,10 +13,11 @@ use mainstay_db::{Db, Engine};
 use uuid::Uuid;
 
 use super::id::{self, Ids};
+use super::id64::{self, Ids64};
 use super::key::ToKey;
 use super::map::Map;
 use super::map::routes::Routes;
-use super::scatter::Scatter;
+use super::scatter::{Plans, Scatter};
 
 /// The shards of one logical database. Cheap to clone; clones share the map.
 ///
@@ -29,7 +30,10 @@ pub(crate) struct Inner {
     /// All that were given, those too that the map does not name yet.
     handles: Mutex<BTreeMap<Arc<str>, Db>>,
     references: Vec<String>,
+    pub(crate) plans: Plans,
     ids: Ids,
+    ids64: Ids64,
+    rng: Rng,
     pub(crate) clock: Clock,
     engine: Engine,
     /// There is one database, and the engine shards below it.
@@ -91,11 +95,13 @@ impl Builder {
     /// The handle. Errors: ROUTE-021 where a shard of the map has no database, or they are of several engines.
     pub fn build(self) -> Result<Shards> {
         let Self { map, handles, references, coordinator, clock, rng } = self;
-        let engines: Vec<_> = handles.values().map(|db| (db.engine(), db.is_mariadb())).collect();
-        let Some((engine, _)) = engines.first().copied() else {
+        let Some(engine) = handles.values().next().map(Db::engine) else {
             return Err(Error::new(Code::ShardMap, "no shard has a database"));
         };
-        if engines.iter().any(|other| *other != engines[0]) {
+        // Whether it is MariaDB is known of those alone that were connected to.
+        let reached = || handles.values().filter(|db| db.status().open > 0).map(Db::is_mariadb);
+        let two = reached().any(|is| is) && reached().any(|is| !is);
+        if two || handles.values().any(|db| db.engine() != engine) {
             return Err(Error::new(Code::ShardMap, "the shards are of several engines"));
         }
         let live = Live::new(map, &handles)?;
@@ -103,7 +109,10 @@ impl Builder {
             live: ArcSwap::from_pointee(live),
             handles: Mutex::new(handles),
             references,
-            ids: Ids::new(clock.clone(), rng),
+            plans: Plans::default(),
+            ids: Ids::new(clock.clone(), rng.clone()),
+            ids64: Ids64::default(),
+            rng,
             clock,
             engine,
             coordinator,
@@ -213,7 +222,10 @@ impl Shards {
     ///
     /// Errors: ROUTE-029 (it carries no shard, or one that is not in the map).
     pub fn of_id(&self, id: Uuid) -> Result<Db> {
-        let logical = id::logical_of(id)?;
+        self.of_logical(id::logical_of(id)?)
+    }
+
+    fn of_logical(&self, logical: u16) -> Result<Db> {
         let live = self.0.live.load();
         let none = || {
             let what =
@@ -221,6 +233,25 @@ impl Shards {
             Error::new(Code::ShardId, what)
         };
         live.db(logical).cloned().ok_or_else(none)
+    }
+
+    /// A new id as [`id`](Self::id) makes it, of 64 bits, for a table whose key is a BIGINT: it rises with the time, and
+    /// carries the key's logical shard.
+    ///
+    /// Two processes may make the same one, in the same ms and for the same logical shard, one time in some hundred that
+    /// they do: the column must be unique, which the shard's own database tells, and where the row is refused another is
+    /// made. A process makes 512 a ms. Ids of before, below 4,194,304, are told from them.
+    ///
+    /// Errors: ROUTE-020, ROUTE-022.
+    pub fn id64<K: ToKey + ?Sized>(&self, key: &K) -> Result<i64> {
+        Ok(self.0.ids64.make(self.logical(key)?, &self.0.clock, &self.0.rng))
+    }
+
+    /// The database of the row with an id that [`id64`](Self::id64) made.
+    ///
+    /// Errors: ROUTE-029 (it carries no shard, or one that is not in the map).
+    pub fn of_id64(&self, id: i64) -> Result<Db> {
+        self.of_logical(id64::logical_of(id)?)
     }
 
     /// The epoch of the map.

@@ -50,6 +50,7 @@
 mod each;
 mod handle;
 mod id;
+mod id64;
 mod inspect;
 mod key;
 mod map;

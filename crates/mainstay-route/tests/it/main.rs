@@ -31,4 +31,7 @@ mod shard_handle;
 mod shard_refused;
 mod shard_scatter;
 mod shard_support;
+mod shard_world;
+mod topology;
+mod topology_down;
 mod two_phase;

@@ -2,8 +2,11 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
+use mainstay_core::observe::{Change, Connection, Observer, Subscriber};
 use mainstay_core::{Code, Error};
 use mainstay_db::{Db, PreparedId};
 use mainstay_route::TwoPhase;
@@ -96,6 +99,40 @@ async fn all_or_nothing(engine: Engine) {
         let ours = |whole: u128| whole >> 64 == u128::from(both.number());
         assert!(!db.prepared().await.unwrap().iter().any(|(id, _)| ours(id.whole)));
     }
+    two.end().await;
+}
+
+/// Counts connections that a pool opens.
+struct Opened(Arc<AtomicUsize>);
+
+impl Subscriber for Opened {
+    fn connection(&self, event: &Connection<'_>) {
+        self.0.fetch_add(usize::from(matches!(event.change, Change::Opened { .. })), SeqCst);
+    }
+}
+
+/// But for MariaDB's parts, which stay with the connection that prepared them, none is opened anew.
+async fn settling_costs_no_connection(engine: Engine) {
+    const TRANSFERS: usize = 12;
+    let two = Two::new(engine).await;
+    let opened = Arc::<AtomicUsize>::default();
+    let mut dbs = Vec::new();
+    for fresh in &two.fresh {
+        let observer = Observer::new();
+        observer.subscribe(Opened(Arc::clone(&opened)));
+        dbs.push(Db::builder(fresh.url()).observer(observer).connect().await.unwrap());
+    }
+    let parts = vec![("a", dbs[0].clone()), ("b", dbs[1].clone())];
+    let both = TwoPhase::new(dbs[0].clone(), parts).await.unwrap();
+    transfer(&both, 1).await.unwrap();
+    let before = opened.load(SeqCst);
+    for _ in 0..TRANSFERS {
+        transfer(&both, 1).await.unwrap();
+    }
+    let more = opened.load(SeqCst) - before;
+    let parts = if engine == Engine::MariaDb { 2 * TRANSFERS } else { 0 };
+    // The pool may have needed one more for what was still on its way back.
+    assert!(more <= parts + 4, "{more} connections for {TRANSFERS} transfers");
     two.end().await;
 }
 
@@ -192,6 +229,7 @@ async fn ours(two: &Two) -> usize {
 
 crate::on_servers!(
     all_or_nothing,
+    settling_costs_no_connection,
     an_abandoned_part_is_rolled_back,
     killed_at_any_moment_nothing_is_half_done
 );

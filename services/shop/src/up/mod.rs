@@ -44,7 +44,7 @@ pub async fn run(loaded: &Loaded<Config>) -> Result<()> {
     let host = &loaded.value.http.host;
     let given = loaded.origins.get("http.port").is_some_and(|origin| origin != "the defaults");
     let ports = ports::free(host, if given { loaded.value.http.port } else { FIRST_PORT })?;
-    let servers = Servers::start(&loaded.value).await?;
+    let servers = Box::pin(Servers::start(&loaded.value)).await?;
     let served = Box::pin(services(&servers, host, ports)).await;
     servers.stop(CLOSE_LIMIT).await.and(served)
 }

@@ -6,12 +6,14 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Duration;
 
-use mainstay::{Code, Db, Error, Result};
+use mainstay::route::Databases;
+use mainstay::route::topology::MAIN;
+use mainstay::{Code, Error, Result};
 use mainstay_local::{Options, RabbitMq, Server};
 
 use super::{FOLDER, ports, secret};
 use crate::config::Config;
-use crate::schema;
+use crate::{schema, server};
 
 /// Of the services' processes, which join it.
 const DATABASE: &str = "postgres+local:data/pg";
@@ -20,7 +22,7 @@ const DATABASE: &str = "postgres+local:data/pg";
 pub(super) struct Servers {
     /// With the URLs of both.
     pub(super) config: Config,
-    db: Db,
+    databases: Databases,
     rabbitmq: Option<Server>,
 }
 
@@ -32,44 +34,47 @@ impl Servers {
         let mut config = config.clone();
         let own = config.mainstay.database.url.is_none();
         config.mainstay.database.url.get_or_insert_with(|| DATABASE.to_owned());
-        if own || config.jobs.broker.is_none() {
+        // Each shard carries its own queues.
+        let carried = config.mainstay.shards.databases.is_empty();
+        let broker = carried && config.jobs.broker.is_none();
+        if own || broker {
             eprintln!("starting private servers below ./{FOLDER}");
         }
-        let rabbitmq = match config.jobs.broker {
-            Some(_) => None,
-            None => {
-                let (server, url) = private_rabbitmq().await?;
-                config.jobs.broker = Some(url);
-                Some(server)
-            }
+        let rabbitmq = if broker {
+            let (server, url) = private_rabbitmq().await?;
+            config.jobs.broker = Some(url);
+            Some(server)
+        } else {
+            None
         };
-        let db = config.connect().await?;
-        schema::migrate(&db, &config.mainstay.migrate).await?;
+        let databases = config.connect().await?;
+        schema::migrate(&databases, &config.mainstay.migrate).await?;
         // Their tables too, which five that start at the same time would all make.
-        mainstay::cache::install(&db).await?;
-        mainstay::http::idempotency::install(&db).await?;
-        Ok(Self { config, db, rabbitmq })
+        mainstay::cache::install(&databases.primary(MAIN)?).await?;
+        Ok(Self { config, databases, rabbitmq })
     }
 
     /// What the services must be told.
     pub(super) fn environment(&self) -> Vec<(&'static str, String)> {
         let given = |value: &Option<String>| value.clone().unwrap_or_default();
-        vec![
-            ("MAINSTAY_DATABASE__URL", given(&self.config.mainstay.database.url)),
-            ("MAINSTAY_JOBS__BROKER", given(&self.config.jobs.broker)),
-        ]
+        let mut all = vec![("MAINSTAY_DATABASE__URL", given(&self.config.mainstay.database.url))];
+        if self.config.jobs.broker.is_some() {
+            all.push(("MAINSTAY_JOBS__BROKER", given(&self.config.jobs.broker)));
+        }
+        all
     }
 
     /// Where they are, without passwords.
     pub(super) fn places(&self) -> String {
-        let url = self.config.jobs.broker.as_deref().unwrap_or_default();
+        let places = server::places(&self.databases);
+        let Some(url) = self.config.jobs.broker.as_deref() else { return places };
         let at = url.rsplit(['@', '/']).find(|part| part.contains(':')).unwrap_or("its address");
-        format!("{}, RabbitMQ at {at}", self.db.place())
+        format!("{places}, RabbitMQ at {at}")
     }
 
     /// Ends what is ours. Errors: POOL-, LOCAL-002.
     pub(super) async fn stop(self, limit: Duration) -> Result<()> {
-        let closed = self.db.close(limit).await;
+        let closed = self.databases.close(limit).await;
         let stopped = match self.rabbitmq {
             Some(server) => blocking(|| server.stop()).await,
             None => Ok(()),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use mainstay::Db;
+use mainstay::route::Databases;
 use mainstay_testkit::Fresh;
 use serde_json::Value;
 use shop::config::{Background, Config};
@@ -16,7 +17,9 @@ use tokio::net::{TcpListener, TcpStream};
 
 /// A shop that serves until it is dropped.
 pub(crate) struct Shop {
+    /// The primary of the main one.
     pub(crate) db: Db,
+    pub(crate) databases: Databases,
     port: u16,
     server: tokio::task::JoinHandle<()>,
     state: State,
@@ -57,21 +60,27 @@ impl Shop {
 
     async fn on(url: &str, mut config: Config) -> Self {
         config.mainstay.database.url = Some(url.to_owned());
-        let db = config.connect().await.unwrap();
-        schema::migrate(&db, &Config::default().mainstay.migrate).await.unwrap();
+        Box::pin(Self::configured(config)).await
+    }
+
+    /// On the databases that are configured.
+    pub(crate) async fn configured(config: Config) -> Self {
+        let databases = config.connect().await.unwrap();
+        let db = databases.primary("main").unwrap();
+        schema::migrate(&databases, &Config::default().mainstay.migrate).await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let draining = Arc::new(AtomicBool::new(false));
-        let state = State::open(db.clone(), &config).await.unwrap();
+        let state = State::open(databases.clone(), &config).await.unwrap();
         let readiness = Readiness { db: db.clone(), draining, needs_database: true };
         let app = server::routes(&state, readiness, &config).await.unwrap();
         let app = app.into_make_service_with_connect_info::<SocketAddr>();
         let server = tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
-        Self { db, port, server, state, fresh: None }
+        Self { db, databases, port, server, state, fresh: None }
     }
 
     /// A worker of it, whose mails go there.
-    pub(crate) async fn worker(&self, mails: &std::path::Path) -> mainstay::jobs::Worker {
+    pub(crate) async fn worker(&self, mails: &std::path::Path) -> worker::Workers {
         let config = Background { mail_folder: mails.to_owned(), ..Background::default() };
         worker::start(&self.state, &config).await.unwrap()
     }

@@ -9,3 +9,4 @@ mod load;
 mod openapi;
 mod routes;
 mod services;
+mod sharded;

@@ -275,7 +275,7 @@ async fn the_probes_answer(shop: Shop) {
 
 async fn a_seeded_shop_goes_on_counting(shop: Shop) {
     shop.post("/api/users", r#"{"name":"A","email":"a@example.com"}"#).await;
-    shop::seed::run(&shop.db).await.unwrap();
+    shop::seed::run(&shop.databases).await.unwrap();
     let count: i64 = shop.db.query("SELECT COUNT(*) FROM orders").scalar().await.unwrap();
     assert_eq!(count, 100_000);
     let (status, user) = shop.post("/api/users", r#"{"name":"B","email":"b@example.com"}"#).await;

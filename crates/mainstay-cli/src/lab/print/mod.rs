@@ -2,6 +2,7 @@
 
 mod indexes;
 mod pools;
+mod routes;
 
 use console::style;
 use mainstay_doctor::{Finding, Severity};
@@ -10,7 +11,7 @@ use serde::Serialize;
 use super::deadlock::Report;
 use super::isolation::{Matrix, Verdict};
 use super::scenarios::ANOMALIES;
-use super::{Covering, Exhaustion, Leak, LeftPrefix, NPlusOne};
+use super::{Covering, Exhaustion, Lag, Leak, LeftPrefix, NPlusOne, Skew};
 
 pub(super) fn matrix(matrix: &Matrix, as_json: bool) {
     if as_json {
@@ -105,6 +106,14 @@ pub(super) fn covering(report: &Covering, as_json: bool) {
     either(report, as_json, indexes::covering);
 }
 
+pub(super) fn lag(report: &Lag, as_json: bool) {
+    either(report, as_json, routes::lag);
+}
+
+pub(super) fn skew(report: &Skew, as_json: bool) {
+    either(report, as_json, routes::skew);
+}
+
 fn either<T: Serialize>(report: &T, as_json: bool, text: fn(&T) -> String) {
     if as_json {
         return json(report);
@@ -161,7 +170,7 @@ fn grid(head: &[&str], rows: &[Vec<String>]) -> String {
         let cells = rows.iter().filter_map(|row| row.get(at)).map(|cell| cell.chars().count());
         cells.chain([head[at].chars().count()]).max().unwrap_or(0)
     };
-    let is_text = |at: usize| at == 0 || ["how", "doctor"].contains(&head[at]);
+    let is_text = |at: usize| at == 0 || ["how", "doctor", "placed by"].contains(&head[at]);
     let line = |cells: Vec<&str>| {
         let mut out = String::new();
         for (at, cell) in cells.into_iter().enumerate() {

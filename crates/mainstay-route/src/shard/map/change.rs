@@ -33,6 +33,21 @@ impl Map {
         })
     }
 
+    /// With one more shard that has nothing yet: for a pin, or for what is [assigned](Self::assign) to it later.
+    ///
+    /// ```
+    /// use mainstay_route::shard::Map;
+    ///
+    /// let map = Map::even(["a", "b"])?.with_empty("acme")?.pin("acme", "acme")?;
+    /// assert_eq!((map.logical_count("acme"), map.shard_of("acme")?), (0, "acme"));
+    /// # Ok::<(), mainstay_core::Error>(())
+    /// ```
+    ///
+    /// Errors: ROUTE-021 (it is there already).
+    pub fn with_empty(&self, name: &str) -> Result<Self> {
+        self.changed(|parts| add(parts, name, None))
+    }
+
     /// As [`with`](Self::with), in a region: of its logical shards it gets an equal part.
     ///
     /// Errors: ROUTE-021.

@@ -5,10 +5,12 @@ mod group;
 mod groups;
 mod order;
 mod plan;
+mod plans;
 mod refuse;
 mod text;
 
 use std::pin::pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -22,6 +24,7 @@ pub use group::{FromGroup, Group};
 use super::handle::{Shards, down, is_down};
 use cell::{Cells, Keyed};
 use plan::{Kind, Plan};
+pub(crate) use plans::Plans;
 
 /// Shards asked at the same time, unless said otherwise.
 const FAN_OUT: usize = 16;
@@ -159,6 +162,10 @@ impl Question<'_> {
         self.ask_rows().await.map_err(|e| e.at(place))
     }
 
+    fn plan(&self) -> Result<Arc<Plan>> {
+        self.how.shards.0.plans.of(&self.sql, self.how.shards, self.how.colocated)
+    }
+
     async fn ask_rows<T: FromRow>(&self) -> Result<Gathered<T>> {
         if self.how.shards.0.coordinator {
             let (answers, missing) = self.ask::<T>(&self.sql, &self.values).await?;
@@ -167,7 +174,7 @@ impl Question<'_> {
                 missing,
             });
         }
-        let plan = Plan::new(&self.sql, self.how.shards, self.how.colocated)?;
+        let plan = self.plan()?;
         let Kind::Rows(order) = &plan.kind else {
             return Err(Error::new(Code::ShardMerge, "groups are no rows of a shard")
                 .fix("ask with groups() instead of all()"));
@@ -210,7 +217,7 @@ impl Question<'_> {
             let rows = answers.into_iter().flat_map(|(_, groups)| groups).map(T::from_group);
             return Ok(Gathered { rows: rows.collect::<Result<_>>()?, missing });
         }
-        let plan = Plan::new(&self.sql, self.how.shards, self.how.colocated)?;
+        let plan = self.plan()?;
         let Kind::Groups(groups) = &plan.kind else {
             return Err(Error::new(Code::ShardMerge, "the statement has no aggregates")
                 .fix("ask with all() instead of groups()"));
@@ -219,7 +226,7 @@ impl Question<'_> {
         let (answers, missing) = self.ask::<Cells>(&plan.sql, &values).await?;
         let parts = answers.into_iter().flat_map(|(_, rows)| rows).map(|cells| cells.0);
         let merged = groups.merge(parts, window)?;
-        let names: std::sync::Arc<[String]> = groups.names().into();
+        let names: Arc<[String]> = groups.names().into();
         let rows = merged.into_iter().map(|cells| T::from_group(Group::new(&names, cells)));
         Ok(Gathered { rows: rows.collect::<Result<_>>()?, missing })
     }

@@ -4,7 +4,7 @@ use mainstay_db::Engine;
 use mainstay_route::{Where, classify};
 use proptest::prelude::*;
 
-use super::corpus::corpus;
+use super::labelled::corpus;
 
 const ENGINES: [Engine; 2] = [Engine::Postgres, Engine::MySql];
 

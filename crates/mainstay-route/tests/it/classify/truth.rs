@@ -8,7 +8,7 @@ use mainstay_testkit::{Engine as Kind, Fresh};
 use sqlx::mysql::MySqlDatabaseError;
 use sqlx::{AssertSqlSafe, Connection, Executor, MySqlConnection, PgConnection};
 
-use super::corpus::corpus;
+use super::labelled::corpus;
 
 /// `$1` and its like with values in their place: whatever fits.
 fn filled(sql: &str, engine: Engine) -> String {
