@@ -4,6 +4,7 @@
 mod classify;
 mod failover;
 mod lookup;
+mod moves;
 mod policy;
 mod promotion;
 mod scatter;
@@ -32,8 +33,8 @@ use mainstay::clock::Clock;
 use crate::report::Case;
 
 /// What can be measured by itself.
-pub(crate) const PARTS: [&str; 6] =
-    ["stale", "failover", "classify", "lookup", "scatter", "two-phase"];
+pub(crate) const PARTS: [&str; 7] =
+    ["stale", "failover", "classify", "lookup", "scatter", "two-phase", "move"];
 
 pub(crate) async fn run(part: Option<&str>) -> Vec<Case> {
     let wanted = |name: &str| part.is_none_or(|part| part == name);
@@ -57,6 +58,9 @@ pub(crate) async fn run(part: Option<&str>) -> Vec<Case> {
     }
     if wanted("two-phase") {
         cases.extend(two_phase::run().await);
+    }
+    if wanted("move") {
+        cases.extend(moves::run().await);
     }
     cases
 }

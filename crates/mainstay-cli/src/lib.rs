@@ -8,6 +8,7 @@ mod explain;
 pub mod jobs;
 pub mod lab;
 pub mod migrate;
+pub mod shards;
 mod target;
 pub mod versions;
 
@@ -38,6 +39,8 @@ enum Command {
     Jobs(jobs::Jobs),
     /// Applies, shows, checks and takes back schema migrations
     Migrate(migrate::Migrate),
+    /// Shows shards, and moves logical shards between them while they are in use
+    Shards(shards::Shards),
     /// Says what breaks between two versions of an API, and who still uses which
     #[command(subcommand)]
     Versions(versions::Versions),
@@ -56,6 +59,7 @@ pub async fn run(call: Call) -> Result<()> {
         Command::Doctor(call) => Box::pin(doctor::run(call)).await,
         Command::Jobs(call) => Box::pin(jobs::run(call)).await,
         Command::Migrate(call) => Box::pin(migrate::run(call)).await,
+        Command::Shards(call) => Box::pin(shards::run(call)).await,
         Command::Versions(call) => Box::pin(versions::run(call)).await,
     }
 }

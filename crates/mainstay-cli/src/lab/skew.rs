@@ -232,7 +232,7 @@ fn tenants(dbs: &Dbs, rng: &Rng) -> Result<Vec<Case>> {
     let alone = |all: &[(String, i64)]| all.iter().map(|(t, _)| t.clone()).collect::<Vec<_>>();
     let way = |keys, placement, map, cure| Way { dbs, keys, placement, map, cure };
     // Nothing is hashed to e: the tenant is all it has.
-    let alone_on_e = Map::even(NAMES)?.with_empty("e")?.pin("tenant-0", "e")?;
+    let alone_on_e = Map::even(NAMES)?.with_empty("e", None)?.pin("tenant-0", "e")?;
     Ok(vec![
         way("tenants", "hash", Map::even(NAMES)?, false).place(&alone(&there), &alone(&next))?,
         way("tenants", "hash, tenant-0 pinned to e", alone_on_e, true)

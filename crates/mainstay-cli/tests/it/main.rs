@@ -11,4 +11,5 @@ mod lab_indexes;
 mod lab_routes;
 mod migrate;
 mod route;
+mod shards;
 mod versions;

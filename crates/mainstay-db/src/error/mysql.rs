@@ -73,6 +73,8 @@ fn code(number: u16) -> Code {
         1142 | 1143 | 1227 | 1290 | 1792 | 1370 => Code::Denied,
         1021 | 1041 | 1114 | 1037 | 1038 => Code::Resources,
         1235 | 1295 => Code::Unsupported,
+        // Raised by our own triggers, while a logical shard moves and after.
+        31026 => Code::ShardStale,
         _ => Code::Server,
     }
 }

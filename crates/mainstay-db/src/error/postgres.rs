@@ -85,6 +85,8 @@ fn code(state: &str) -> Code {
         "57P03" => Code::Unreachable,
         "42501" | "25006" => Code::Denied,
         "25P02" => Code::TxRollbackOnly,
+        // Raised by our own triggers, while a logical shard moves and after.
+        "MS026" => Code::ShardStale,
         "0A000" => Code::Unsupported,
         s if s.starts_with("22") => Code::Data,
         s if s.starts_with("53") || s.starts_with("54") => Code::Resources,

@@ -313,7 +313,8 @@ impl Run {
 
     fn retry_after(&self, error: &Error) -> Option<Duration> {
         let shared = &self.db.shared;
-        if error.retryability() != Retry::Transaction {
+        // The key has left this database: it is run again on another, by who has the map.
+        if error.retryability() != Retry::Transaction || error.code() == Code::ShardStale {
             return None;
         }
         let wait = self.plan.retry.after(self.attempt, &shared.rng)?;

@@ -18,6 +18,7 @@ use super::key::ToKey;
 use super::map::Map;
 use super::map::routes::Routes;
 use super::scatter::{Plans, Scatter};
+use super::store::MapStore;
 
 /// The shards of one logical database. Cheap to clone; clones share the map.
 ///
@@ -33,13 +34,15 @@ pub(crate) struct Inner {
     pub(crate) plans: Plans,
     ids: Ids,
     ids64: Ids64,
-    rng: Rng,
+    pub(crate) rng: Rng,
     pub(crate) clock: Clock,
     engine: Engine,
     /// There is one database, and the engine shards below it.
     pub(crate) coordinator: bool,
     /// Where the next read of anybody begins.
     turn: AtomicUsize,
+    /// Where newer maps come from.
+    pub(crate) watched: Mutex<Option<MapStore>>,
 }
 
 /// A map with its databases.
@@ -112,11 +115,12 @@ impl Builder {
             plans: Plans::default(),
             ids: Ids::new(clock.clone(), rng.clone()),
             ids64: Ids64::default(),
-            rng,
             clock,
+            rng,
             engine,
             coordinator,
             turn: AtomicUsize::new(0),
+            watched: Mutex::new(None),
         })))
     }
 }

@@ -75,6 +75,11 @@ impl<'a> Key<'a> {
         Self::short(&digits[at..], Some(n))
     }
 
+    /// As a database gave it: the whole text, how long the first part of it is, and that part as a number.
+    pub(crate) fn read(whole: &'a str, head: usize, number: Option<i128>) -> Self {
+        Self { text: Text::Lent(whole.as_bytes()), number, head: head.min(whole.len()) }
+    }
+
     /// Its text.
     pub fn bytes(&self) -> &[u8] {
         match &self.text {

@@ -54,6 +54,8 @@ mod id64;
 mod inspect;
 mod key;
 mod map;
+pub mod moves;
+mod run;
 mod scatter;
 mod store;
 

@@ -1,6 +1,6 @@
 //! Where processes share the map: a table in a database that all of them reach, the catalogue.
 
-use std::sync::Weak;
+use std::sync::{PoisonError, Weak};
 use std::time::{Duration, SystemTime};
 
 use mainstay_core::clock::Clock;
@@ -9,6 +9,7 @@ use mainstay_db::{Db, Violation, ViolationKind};
 
 use super::handle::{Inner, Shards};
 use super::map::Map;
+use super::moves::allows;
 
 const CREATE: &str = "CREATE TABLE IF NOT EXISTS mainstay_shard_map \
     (epoch BIGINT NOT NULL PRIMARY KEY, map TEXT NOT NULL, made_at BIGINT NOT NULL)";
@@ -67,29 +68,37 @@ impl MapStore {
     ///
     /// Cancel safe: it is saved or not.
     ///
-    /// Errors: ROUTE-026 where another was saved meanwhile; those of the database.
+    /// Errors: ROUTE-026 where another was saved meanwhile; ROUTE-052 where a [move](super::moves) is not finished, and
+    /// the map has its logical shard elsewhere, or other keys in it; those of the database.
     pub async fn save(&self, map: &Map, expected: u64) -> Result<Map> {
+        allows(&self.db, map).await?;
+        self.db.transaction(|tx: Db| async move { self.save_in(&tx, map, expected).await }).await
+    }
+
+    /// As [`save`](Self::save), in the caller's transaction on the same database.
+    pub(crate) async fn save_in(&self, tx: &Db, map: &Map, expected: u64) -> Result<Map> {
+        const NEWEST: &str = "SELECT MAX(epoch) FROM mainstay_shard_map";
+        const INSERT: &str =
+            "INSERT INTO mainstay_shard_map (epoch, map, made_at) VALUES ($1, $2, $3)";
         let map = map.clone().with_epoch(expected + 1);
-        let (epoch, text) = (map.epoch() as i64, map.to_json());
         let now = self.clock.wall().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let (text, made_at) = (&text, now.as_millis() as i64);
-        let work = |tx: Db| async move {
-            const NEWEST: &str = "SELECT MAX(epoch) FROM mainstay_shard_map";
-            const INSERT: &str =
-                "INSERT INTO mainstay_shard_map (epoch, map, made_at) VALUES ($1, $2, $3)";
-            let newest: Option<i64> = tx.query(NEWEST).scalar().await?;
-            if newest.unwrap_or_default() as u64 != expected {
-                return Err(stale(expected));
-            }
-            tx.query(INSERT).bind(epoch).bind(text.as_str()).bind(made_at).execute().await
-        };
-        match self.db.transaction(work).await {
+        let newest: Option<i64> = tx.query(NEWEST).scalar().await?;
+        if newest.unwrap_or_default() as u64 != expected {
+            return Err(stale(expected));
+        }
+        let insert = tx.query(INSERT).bind(map.epoch() as i64).bind(map.to_json());
+        match insert.bind(now.as_millis() as i64).execute().await {
             Ok(_) => Ok(map),
             Err(error) => Err(match error.detail::<Violation>() {
                 Some(v) if v.kind == ViolationKind::Unique => stale(expected),
                 _ => error,
             }),
         }
+    }
+
+    /// The catalogue's.
+    pub(crate) fn db(&self) -> &Db {
+        &self.db
     }
 }
 
@@ -105,6 +114,7 @@ impl Shards {
     /// Must be called inside a runtime.
     pub fn watch(&self, store: MapStore, every: Duration) {
         let clock = self.0.clock.clone();
+        *self.0.watched.lock().unwrap_or_else(PoisonError::into_inner) = Some(store.clone());
         tokio::spawn(watch(self.downgrade(), store, every.max(Duration::from_millis(1)), clock));
     }
 

@@ -23,6 +23,7 @@ pub(crate) use on_servers;
 
 mod carried;
 mod classify;
+mod moves;
 mod replicas;
 mod shard_below;
 mod shard_down;

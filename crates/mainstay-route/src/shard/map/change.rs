@@ -33,19 +33,56 @@ impl Map {
         })
     }
 
-    /// With one more shard that has nothing yet: for a pin, or for what is [assigned](Self::assign) to it later.
+    /// With one more shard that has nothing yet: for a pin, or for what is moved to it, one logical shard at a time, and then
+    /// [assigned](Self::assign). `region` is for a list.
     ///
     /// ```
     /// use mainstay_route::shard::Map;
     ///
-    /// let map = Map::even(["a", "b"])?.with_empty("acme")?.pin("acme", "acme")?;
+    /// let map = Map::even(["a", "b"])?.with_empty("acme", None)?.pin("acme", "acme")?;
     /// assert_eq!((map.logical_count("acme"), map.shard_of("acme")?), (0, "acme"));
     /// # Ok::<(), mainstay_core::Error>(())
     /// ```
     ///
     /// Errors: ROUTE-021 (it is there already).
-    pub fn with_empty(&self, name: &str) -> Result<Self> {
-        self.changed(|parts| add(parts, name, None))
+    pub fn with_empty(&self, name: &str, region: Option<&str>) -> Result<Self> {
+        self.changed(|parts| add(parts, name, region))
+    }
+
+    /// The logical shards that are elsewhere in `other`, a later version of this map: each with the shard that it
+    /// is on here and there. Those that only one of the two has are left out.
+    ///
+    /// ```
+    /// use mainstay_route::shard::Map;
+    ///
+    /// let map = Map::even(["a", "b"])?;
+    /// let moves = map.moves_to(&map.with("c")?);
+    /// assert_eq!(moves.len(), 1365);
+    /// assert!(moves.iter().all(|(_, from, to)| from != "c" && to == "c"));
+    /// # Ok::<(), mainstay_core::Error>(())
+    /// ```
+    pub fn moves_to(&self, other: &Self) -> Vec<(u16, String, String)> {
+        let all = |map: &Self| -> std::collections::BTreeMap<u16, String> {
+            let hashed = owners(&map.0).into_iter().enumerate();
+            let hashed = hashed.filter_map(|(at, owner)| Some((at as u16, owner?)));
+            let slots = map.0.slots.iter().map(|s| (LOGICAL + s.slot, s.shard.clone()));
+            hashed.chain(slots).collect()
+        };
+        let there = all(other);
+        let moved = |(logical, from): (u16, String)| {
+            let to = there.get(&logical).filter(|to| **to != from)?;
+            Some((logical, from, to.clone()))
+        };
+        all(self).into_iter().filter_map(moved).collect()
+    }
+
+    /// The shard that a logical shard is on, if there is such a one.
+    pub fn owner(&self, logical: u16) -> Option<&str> {
+        if let Some(slot) = logical.checked_sub(LOGICAL) {
+            return self.0.slots.iter().find(|s| s.slot == slot).map(|s| s.shard.as_str());
+        }
+        let span = self.0.logical.iter().find(|span| (span.from..span.to).contains(&logical));
+        span.map(|span| span.shard.as_str())
     }
 
     /// As [`with`](Self::with), in a region: of its logical shards it gets an equal part.
