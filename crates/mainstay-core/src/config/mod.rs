@@ -249,20 +249,20 @@ impl Provider for &Setting {
     }
 }
 
+fn walk(prefix: &str, value: &Value, out: &mut Vec<String>) {
+    match value {
+        Value::Dict(Tag { .. }, dict) if !dict.is_empty() || prefix.is_empty() => {
+            for (name, value) in dict {
+                let key = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
+                walk(&key, value, out);
+            }
+        }
+        _ => out.push(prefix.to_owned()),
+    }
+}
+
 /// The dotted keys of all leaves.
 fn keys(figment: &Figment) -> Result<Vec<String>> {
-    fn walk(prefix: &str, value: &Value, out: &mut Vec<String>) {
-        match value {
-            Value::Dict(Tag { .. }, dict) if !dict.is_empty() || prefix.is_empty() => {
-                for (name, value) in dict {
-                    let key =
-                        if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
-                    walk(&key, value, out);
-                }
-            }
-            _ => out.push(prefix.to_owned()),
-        }
-    }
     let value: Value = figment.extract().map_err(|e| value_error(&e, figment))?;
     let mut out = Vec::new();
     walk("", &value, &mut out);
@@ -295,7 +295,25 @@ fn is_map(all: &Figment, key: &str) -> bool {
     matches!(all.find_value(key), Ok(Value::Dict(..)))
 }
 
+/// A field that serde does not know, which it names without the tables around it.
+fn unknown_field(field: &str, known: &[&str], all: &Figment) -> Error {
+    let value: Value = all.extract().unwrap_or_else(|_| Value::from(0));
+    let mut given = Vec::new();
+    walk("", &value, &mut given);
+    let ends = |key: &&String| key.rsplit('.').next() == Some(field);
+    let mut there = given.iter().filter(ends);
+    let what = match (there.next(), there.next()) {
+        (Some(key), None) => format!("unknown key `{key}` in {}", origin(all, key)),
+        // In several tables, of which one is wrong.
+        _ => format!("unknown key `{field}` in a table"),
+    };
+    Error::new(Code::ConfigUnknownKey, what).why(format!("the keys there are {}", known.join(", ")))
+}
+
 fn value_error(error: &figment::Error, all: &Figment) -> Error {
+    if let Kind::UnknownField(field, known) = &error.kind {
+        return unknown_field(field, known, all);
+    }
     let key = error.path.join(".");
     let place = error.metadata.as_ref().map_or_else(|| origin(all, &key), describe);
     // Not the value itself: it may be a secret under the wrong key.

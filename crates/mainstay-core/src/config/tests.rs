@@ -152,3 +152,33 @@ fn a_text_of_digits_stays_a_text_and_no_value_is_shown() {
     let error = load(&[("MAINSTAY_X__COUNT", "s3cret")]).unwrap_err();
     assert!(!error.report().contains("s3cret"), "{error:?}");
 }
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Shards {
+    databases: std::collections::BTreeMap<String, Strict>,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Strict {
+    url: Option<String>,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Flat {
+    #[serde(flatten)]
+    shards: Shards,
+}
+
+#[test]
+fn a_key_that_a_table_of_any_names_does_not_know_is_named_whole() {
+    let (_dir, path) = file("[databases.a]\nurl = \"sqlite:a.db\"\nx = 1\n");
+    let error = Loader::new().file(&path).environment([]).load::<Flat>().unwrap_err();
+    assert_eq!(error.code(), Code::ConfigUnknownKey);
+    assert!(error.what().contains("`databases.a.x` in "), "{error:?}");
+    assert!(error.what().ends_with("mainstay.toml"), "{error:?}");
+    let (_dir, path) = file("[databases.a]\nx = 1\n[databases.b]\nx = 1\n");
+    let error = Loader::new().file(&path).environment([]).load::<Flat>().unwrap_err();
+    assert_eq!(error.what(), "unknown key `x` in a table");
+    assert!(error.report().contains("the keys there are url"), "{error:?}");
+}
