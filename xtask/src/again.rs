@@ -3,7 +3,6 @@
 //! It is for a run that nobody watches. What fails alone too has failed, and so has a run in which many
 //! fail, or one that failed without saying which test it was.
 
-use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Command, Stdio};
 
@@ -15,8 +14,10 @@ const TESTS_MAX: usize = 4;
 /// What a run of `cargo test --no-fail-fast` said of its failures.
 #[derive(Debug, Default, PartialEq)]
 struct Failures {
-    /// As in `test NAME ... FAILED`.
-    tests: BTreeSet<String>,
+    /// As in `test NAME ... FAILED`; two programs may have tests of one name.
+    tests: Vec<String>,
+    /// How many failed, by the programs' own count.
+    count: usize,
     /// The words by which cargo chooses each program again: `-p mainstay-db --test it`.
     targets: Vec<String>,
 }
@@ -24,9 +25,11 @@ struct Failures {
 impl Failures {
     fn read(&mut self, line: &str) {
         let test = line.strip_prefix("test ").and_then(|l| l.strip_suffix(" ... FAILED"));
-        // What a test prints may stand between the two; the list at the end names it then.
         if let Some(test) = test {
-            self.tests.insert(test.to_owned());
+            self.tests.push(test.to_owned());
+        }
+        if line.starts_with("test result: FAILED") {
+            self.count += number(line, " failed").unwrap_or_default();
         }
         let target = line.trim().strip_prefix("`-p ").and_then(|l| l.strip_suffix('`'));
         if let Some(target) = target {
@@ -42,8 +45,10 @@ pub(crate) fn run(mut all: Command, again: impl Fn(&[&str]) -> Done<Command>) ->
     if passed {
         return Ok(());
     }
-    let named = failed.tests.iter().cloned().collect::<Vec<_>>().join(", ");
-    if failed.tests.is_empty() || failed.tests.len() > TESTS_MAX || failed.targets.is_empty() {
+    let named = failed.tests.join(", ");
+    // Where a name was lost in what a test printed, or a program ended without a result, nobody knows what failed.
+    let known = failed.tests.len() == failed.count && !failed.targets.is_empty();
+    if !known || failed.tests.is_empty() || failed.tests.len() > TESTS_MAX {
         return Err(format!("{}: {named}", show(&all)));
     }
     eprintln!("alone once more: {named}");
@@ -54,8 +59,8 @@ pub(crate) fn run(mut all: Command, again: impl Fn(&[&str]) -> Done<Command>) ->
         words.extend(["--", "--test-threads", "1", "--exact"]);
         words.extend(failed.tests.iter().map(String::as_str));
         let (passed, count, _) = watched(&mut again(&words)?)?;
-        if !passed {
-            return Err(format!("{target} failed alone too: {named}"));
+        if !passed || count == 0 {
+            return Err(format!("{target} failed alone too, or has none of them: {named}"));
         }
         ran += count;
     }
@@ -79,13 +84,14 @@ fn watched(command: &mut Command) -> Done<(bool, usize, Failures)> {
     let status = child.wait().map_err(told)?;
     let mut failures = Failures::default();
     lines.iter().chain(&errors).for_each(|line| failures.read(line));
-    Ok((status.success(), lines.iter().filter_map(|l| passed(l)).sum(), failures))
+    let results = lines.iter().filter(|line| line.starts_with("test result: ok"));
+    let passed = results.filter_map(|line| number(line, " passed")).sum();
+    Ok((status.success(), passed, failures))
 }
 
-/// How many passed, of a line `test result: ok. 3 passed; 0 failed; …`.
-fn passed(line: &str) -> Option<usize> {
-    let rest = line.strip_prefix("test result: ok. ")?;
-    rest.split_once(" passed")?.0.parse().ok()
+/// The number before `what`, of a line `test result: ok. 3 passed; 0 failed; …`.
+fn number(line: &str, what: &str) -> Option<usize> {
+    line.split_once(what)?.0.rsplit(' ').next()?.parse().ok()
 }
 
 /// Hands on each line, and keeps those that say how tests ended.
@@ -144,7 +150,21 @@ mod tests {
     fn a_failure_without_a_name_or_of_many_is_not_tried_again() {
         let never = |_: &[&str]| unreachable!();
         assert!(run(sh("exit 101"), never).is_err());
-        let many = format!("for n in 1 2 3 4 5; do echo \"test $n ... FAILED\"; done; {FAILS}");
+        let many = FAILS.replace("1 failed'", "6 failed'");
+        let many = format!("for n in 1 2 3 4 5; do echo \"test $n ... FAILED\"; done; {many}");
         assert!(run(sh(&many), never).is_err());
+        // Another program failed too, and nobody knows of what.
+        let lost = FAILS.replace("1 failed'", "2 failed'");
+        assert!(run(sh(&lost), never).is_err());
+    }
+
+    #[test]
+    fn a_program_that_ended_without_a_name_has_failed() {
+        let two = FAILS.replace("exit 101", "echo '    `-p mainstay-jobs --lib`' >&2; exit 101");
+        let again = |words: &[&str]| {
+            let found = usize::from(words.contains(&"mainstay-db"));
+            Ok(sh(&format!("echo 'test result: ok. {found} passed; 0 failed'")))
+        };
+        assert!(run(sh(&two), again).is_err());
     }
 }

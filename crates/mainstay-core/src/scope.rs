@@ -5,11 +5,13 @@
 //! [`Scope::current`] and [`Scope::run`].
 
 use std::borrow::Cow;
+use std::future::poll_fn;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
 use std::time::Instant;
 
-use crate::token::{Marks, Token, Tokens};
+use crate::token::{Marks, Pending, Token, Tokens, Told};
 
 tokio::task_local! {
     static CURRENT: Scope;
@@ -157,18 +159,21 @@ impl Scope {
 
     /// What is read in it from now on covers `token`.
     pub fn observe(&self, token: &Token) {
-        self.marks(|marks| marks.change(token.cluster(), |mark| mark.observe(token)));
+        self.marks(|marks| marks.observe(token));
     }
 
     /// The tokens of what it wrote and was given, if they are known by now: all but those of statements outside
     /// transactions, whose positions come a moment later.
     pub fn tokens_now(&self) -> Option<Tokens> {
-        let (tokens, open) = self.marks(|marks| marks.tokens(None));
-        open.is_empty().then_some(tokens)
+        let now = |told| match told {
+            Told::Now(token) => Some(token),
+            Told::Later(_) => None,
+        };
+        self.marks(|marks| marks.tokens(None)).into_iter().map(now).collect()
     }
 
-    /// The tokens of what it wrote and was given. It waits for positions that are not known yet, for as long as their
-    /// clusters say; then that of such a one is unknown.
+    /// The tokens of what it wrote and was given. It waits for positions that are not known yet, for all of them together, for
+    /// as long as their clusters say (250 ms); then that of such a one is unknown.
     ///
     /// Cancel safe.
     pub async fn tokens(&self) -> Tokens {
@@ -177,12 +182,8 @@ impl Scope {
 
     /// As [`tokens`](Self::tokens), without that of one cluster, for which nothing is waited for then.
     pub async fn tokens_except(&self, cluster: Option<u64>) -> Tokens {
-        let (tokens, open) = self.marks(|marks| marks.tokens(cluster));
-        let mut all: Vec<Token> = tokens.iter().cloned().collect();
-        for pending in open {
-            all.push(pending.wait().await);
-        }
-        all.into_iter().collect()
+        let told = self.marks(|marks| marks.tokens(cluster));
+        known(told).await.into_iter().collect()
     }
 
     /// Who is refused first.
@@ -191,10 +192,84 @@ impl Scope {
     }
 }
 
+/// In the same order. They are waited for together, so that many take no longer than one.
+async fn known(told: Vec<Told>) -> Vec<Token> {
+    let later = |told: &Told| match told {
+        Told::Now(_) => None,
+        Told::Later(pending) => Some(Arc::clone(pending)),
+    };
+    let pending: Vec<Option<Arc<dyn Pending>>> = told.iter().map(later).collect();
+    let mut waits: Vec<_> = pending.iter().map(|p| p.as_ref().map(|p| p.wait())).collect();
+    let mut tokens: Vec<Option<Token>> = told
+        .into_iter()
+        .map(|told| match told {
+            Told::Now(token) => Some(token),
+            Told::Later(_) => None,
+        })
+        .collect();
+    poll_fn(|cx| {
+        for (wait, token) in waits.iter_mut().zip(&mut tokens) {
+            if let Some(waiting) = wait
+                && let Poll::Ready(known) = waiting.as_mut().poll(cx)
+            {
+                (*token, *wait) = (Some(known), None);
+            }
+        }
+        if waits.iter().all(Option::is_none) { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+    tokens.into_iter().flatten().collect()
+}
+
 #[cfg(test)]
 mod tests {
+    use std::pin::Pin;
+    use std::time::Duration;
+
+    use tokio::sync::Barrier;
+
     use super::*;
     use crate::clock::Clock;
+    use crate::token::Position;
+
+    /// Is known once all of them are waited for.
+    #[derive(Debug)]
+    struct Together(Arc<Barrier>, u64);
+
+    impl Pending for Together {
+        fn known(&self) -> Option<Token> {
+            None
+        }
+
+        fn wait(&self) -> Pin<Box<dyn Future<Output = Token> + Send + '_>> {
+            Box::pin(async {
+                self.0.wait().await;
+                Token::postgres(self.1, Position::Lsn(1))
+            })
+        }
+
+        fn unknown(&self) -> Token {
+            Token::postgres(self.1, Position::Unknown)
+        }
+
+        fn number(&self) -> u64 {
+            0
+        }
+    }
+
+    #[tokio::test]
+    async fn all_positions_are_waited_for_together() {
+        let scope = Scope::new(Kind::Request, "POST /");
+        let barrier = Arc::new(Barrier::new(2));
+        for cluster in [1, 2] {
+            let pending = Arc::new(Together(Arc::clone(&barrier), cluster));
+            scope.marks(|marks| marks.change(cluster, |mark| mark.wrote(pending)));
+        }
+        scope.observe(&Token::postgres(3, Position::Lsn(1)));
+        assert_eq!(scope.tokens_now(), None);
+        let tokens = Clock::system().timeout(Duration::from_secs(20), scope.tokens()).await;
+        assert_eq!(tokens.unwrap().to_string(), "pg.1.0/1~pg.2.0/1~pg.3.0/1");
+    }
 
     #[test]
     fn work_that_does_not_wait_is_inside_while_it_runs() {

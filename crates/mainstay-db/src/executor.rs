@@ -7,6 +7,7 @@
 use std::pin::pin;
 
 use async_stream::try_stream;
+use futures_core::Stream;
 use futures_core::future::BoxFuture;
 use futures_core::stream::BoxStream;
 use futures_util::{StreamExt, TryStreamExt};
@@ -17,8 +18,9 @@ use crate::connection::{Activity, Connection, Raw};
 use crate::db::Db;
 use crate::engine::Engine;
 use crate::error::{describe, into_driver};
+use crate::hold::Hold;
 use crate::record::Record;
-use crate::route::Work;
+use crate::route::{Doubt, Work};
 use crate::statement::Sql;
 
 impl Db {
@@ -44,6 +46,20 @@ fn to_its_end<D, R>(
             *owes_done &= !matches!(item, Ok(Some(Either::Left(_))));
             item
         }
+    }
+}
+
+/// What the server's refusal is about, for who watches.
+async fn explain(
+    hold: &mut Hold,
+    db: &Db,
+    (record, doubt): (&mut Record<'_>, &mut Doubt<'_>),
+    described: Error,
+) {
+    doubt.failed(&described);
+    let described: Result<()> = Err(described);
+    if let Err(explained) = hold.explain(db, described).await {
+        record.failed(&explained);
     }
 }
 
@@ -74,7 +90,7 @@ macro_rules! executor {
         }
 
         #[cfg(feature = $feature)]
-        impl $name<'_> {
+        impl<'d> $name<'d> {
             fn send(
                 raw: &mut Raw,
                 sql: SqlStr,
@@ -92,23 +108,15 @@ macro_rules! executor {
                     _ => unreachable!("a handle's connections are of its engine"),
                 }
             }
-        }
 
-        #[cfg(feature = $feature)]
-        impl<'d> Executor<'d> for $name<'d> {
-            type Database = $database;
-
-            fn fetch_many<'e, 'q, E>(self, mut query: E) -> BoxStream<'e, sqlx::Result<Either<$done, $row>>>
-            where
-                'd: 'e,
-                'q: 'e,
-                E: 'q + Execute<'q, $database>,
-            {
-                let arguments = query.take_arguments().map_err(sqlx::Error::Encode);
-                let persistent = query.persistent();
-                let sql = query.sql();
+            fn fetch(
+                self,
+                sql: SqlStr,
+                arguments: sqlx::Result<Option<<$database as sqlx::Database>::Arguments>>,
+                persistent: bool,
+            ) -> impl Stream<Item = sqlx::Result<Either<$done, $row>>> + Send + 'd {
                 let Self { db, place } = self;
-                Box::pin(try_stream! {
+                try_stream! {
                     let arguments = arguments?;
                     let handle = db;
                     let there = handle.chosen(Work::Statement(sql.as_str()), place).await.map_err(into_driver)?;
@@ -126,30 +134,22 @@ macro_rules! executor {
                     let pooled = hold.is_pooled();
                     // Without values it need not be prepared.
                     let arguments = arguments.filter(|a| !(pooled && a.len() == 0 && text.is_single));
-                    let enclosed = db.in_time(deadline, hold.enclose(db, arguments.is_some())).await;
-                    let enclosed = record.check(enclosed, place).map_err(into_driver)?;
+                    let encloses = hold.enclose(db, arguments.is_some());
+                    let enclosed = record.check(db.in_time(deadline, encloses).await, place).map_err(into_driver)?;
                     let keep = persistent && text.keep && !pooled;
                     let mut doubt = handle.doubt(Work::Statement(kept.as_str()));
                     let Connection { raw, state, .. } = &mut *hold;
-                    state.activity = Activity::Waiting;
                     let mut owes_done = db.engine() == Engine::Sqlite && !text.is_empty;
                     let mut items = Self::send(raw, sql, arguments, keep);
                     loop {
                         state.activity = Activity::Waiting;
                         ran.resumes();
-                        let next = async { Ok(items.next().await.transpose()) };
-                        let next = db.in_time(deadline, next).await;
-                        let item = record.check(next, place).map_err(into_driver)?;
-                        let item = to_its_end(item, &mut owes_done);
+                        let next = db.in_time(deadline, async { Ok(items.next().await.transpose()) }).await;
+                        let item = to_its_end(record.check(next, place).map_err(into_driver)?, &mut owes_done);
                         state.note(item.as_ref().map(Option::is_some));
                         if let Err(error) = &item {
                             drop(items);
-                            let described = describe(error, kept.as_str());
-                            doubt.failed(&described);
-                            let described: Result<()> = Err(described);
-                            if let Err(explained) = hold.explain(db, described).await {
-                                record.failed(&explained);
-                            }
+                            explain(&mut hold, db, (&mut record, &mut doubt), describe(error, kept.as_str())).await;
                             item?;
                             return;
                         }
@@ -165,9 +165,24 @@ macro_rules! executor {
                     let concluded = hold.conclude(db, enclosed, true).await;
                     record.check(concluded, place).map_err(into_driver)?;
                     record.done();
-                    handle.ran(Work::Statement(kept.as_str()));
-                    doubt.settled();
-                })
+                    doubt.done();
+                }
+            }
+        }
+
+        #[cfg(feature = $feature)]
+        impl<'d> Executor<'d> for $name<'d> {
+            type Database = $database;
+
+            fn fetch_many<'e, 'q, E>(self, mut query: E) -> BoxStream<'e, sqlx::Result<Either<$done, $row>>>
+            where
+                'd: 'e,
+                'q: 'e,
+                E: 'q + Execute<'q, $database>,
+            {
+                let arguments = query.take_arguments().map_err(sqlx::Error::Encode);
+                let persistent = query.persistent();
+                Box::pin(self.fetch(query.sql(), arguments, persistent))
             }
 
             /// Reads to the end, so that the connection comes back clean.
@@ -198,7 +213,9 @@ macro_rules! executor {
                 'd: 'e,
             {
                 Box::pin(async move {
-                    let mut hold = self.db.hold(false, false, self.place).await.map_err(into_driver)?;
+                    let there = self.db.chosen(Work::Write, self.place).await.map_err(into_driver)?;
+                    let db = there.as_ref().unwrap_or(self.db);
+                    let mut hold = db.hold(false, false, self.place).await.map_err(into_driver)?;
                     hold.check_session().map_err(|e| into_driver(e.at(self.place)))?;
                     let Connection { raw, state, .. } = &mut *hold;
                     state.activity = Activity::Waiting;
@@ -209,7 +226,7 @@ macro_rules! executor {
                             _ => unreachable!("a handle's connections are of its engine"),
                         })
                     };
-                    let prepared = self.db.in_time(self.db.deadline(), prepares).await;
+                    let prepared = db.in_time(db.deadline(), prepares).await;
                     let prepared = prepared.map_err(into_driver)?;
                     state.note(prepared.as_ref().map(|_| false));
                     prepared
@@ -221,7 +238,9 @@ macro_rules! executor {
                 'd: 'e,
             {
                 Box::pin(async move {
-                    let mut hold = self.db.hold(false, false, self.place).await.map_err(into_driver)?;
+                    let there = self.db.chosen(Work::Write, self.place).await.map_err(into_driver)?;
+                    let db = there.as_ref().unwrap_or(self.db);
+                    let mut hold = db.hold(false, false, self.place).await.map_err(into_driver)?;
                     hold.check_session().map_err(|e| into_driver(e.at(self.place)))?;
                     let Connection { raw, state, .. } = &mut *hold;
                     state.activity = Activity::Waiting;
@@ -232,7 +251,7 @@ macro_rules! executor {
                             _ => unreachable!("a handle's connections are of its engine"),
                         })
                     };
-                    let described = self.db.in_time(self.db.deadline(), describes).await;
+                    let described = db.in_time(db.deadline(), describes).await;
                     let described = described.map_err(into_driver)?;
                     state.note(described.as_ref().map(|_| false));
                     described

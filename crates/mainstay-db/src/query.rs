@@ -263,8 +263,7 @@ impl<'d> Query<'d> {
             let concluded = hold.conclude(db, enclosed, true).await;
             record.check(concluded, place)?;
             record.done();
-            handle.ran(Work::Statement(sql.as_str()));
-            doubt.settled();
+            doubt.done();
         }
     }
 
@@ -282,7 +281,7 @@ impl<'d> Query<'d> {
     async fn each(self, on: impl FnMut(Row) -> Result<()> + Send) -> Result<Done> {
         let (db, statement) = self.locking()?;
         match db.route.as_ref().filter(|_| !db.in_transaction()) {
-            None => Self::run(db, statement, on).await,
+            None => Self::run(db, statement, &mut Answered::default(), on).await,
             Some(route) => Box::pin(Self::routed(db, &**route, statement, on)).await,
         }
     }
@@ -300,13 +299,10 @@ impl<'d> Query<'d> {
         loop {
             let there = db.chosen(work, place).await?;
             let target = there.as_ref().unwrap_or(db);
-            let mut rows = 0_u64;
+            let mut answered = Answered::default();
             let mut doubt = Doubt::new(Some(route), work);
             let outcome = {
-                let runs = pin!(Self::run(target, statement.clone(), |row| {
-                    rows += 1;
-                    on(row)
-                }));
+                let runs = pin!(Self::run(target, statement.clone(), &mut answered, &mut on));
                 match select(runs, route.lost(work, target)).await {
                     Either::Left((outcome, _)) => outcome,
                     Either::Right(((), _)) => Err(lost(target).at(place)),
@@ -314,18 +310,19 @@ impl<'d> Query<'d> {
             };
             match outcome {
                 Ok(done) => {
-                    route.done(work, None);
-                    doubt.settled();
+                    doubt.done();
                     return Ok(done);
                 }
                 Err(error)
-                    if rows == 0 && attempt < AGAIN_MAX && route.again(work, target, &error) =>
+                    if answered.rows == 0
+                        && attempt < AGAIN_MAX
+                        && route.again(work, target, &error) =>
                 {
                     doubt.settled();
                     attempt += 1;
                 }
                 Err(error) => {
-                    doubt.failed(&error);
+                    answered.tell(&mut doubt, &error);
                     return Err(error);
                 }
             }
@@ -335,6 +332,7 @@ impl<'d> Query<'d> {
     async fn run(
         db: &Db,
         statement: Statement,
+        answered: &mut Answered,
         on: impl FnMut(Row) -> Result<()> + Send,
     ) -> Result<Done> {
         let (place, sql) = (statement.place, statement.sql.clone());
@@ -353,7 +351,8 @@ impl<'d> Query<'d> {
                 enclosed = hold.enclose(db, !plain).await?;
                 let reading = hold.send(driver_sql, (!plain).then_some(arguments), keep);
                 let mut reading = reading.of(&text, db.engine());
-                read(&mut reading, &mut record, sql.as_str(), told(db, &text), on).await
+                let counts = told(db, &text);
+                read(&mut reading, &mut record, sql.as_str(), counts, answered, on).await
             });
             let outcome = outcome.await;
             let outcome = hold.explain(db, outcome).await;
@@ -373,16 +372,36 @@ fn told(db: &Db, text: &Text) -> bool {
     text.changes_rows || db.engine() != Engine::Sqlite
 }
 
+/// What the server said to a statement, however its caller takes that.
+#[derive(Default)]
+struct Answered {
+    rows: u64,
+    /// Read past an error of the caller's.
+    past: u32,
+}
+
+impl Answered {
+    /// The statement failed with `error`, which may be the caller's own: one that wrote has done so all the same.
+    fn tell(&self, doubt: &mut Doubt<'_>, error: &Error) {
+        match self.rows {
+            0 => doubt.failed(error),
+            // It was left in the middle, and is done or not in a moment.
+            _ if self.past > ROWS_PAST_ERROR_MAX => {}
+            _ => doubt.done_unless_lost(error),
+        }
+    }
+}
+
 async fn read(
     reading: &mut crate::connection::Reading<'_>,
     record: &mut Record<'_>,
     sql: &str,
     counts: bool,
+    answered: &mut Answered,
     mut on: impl FnMut(Row) -> Result<()> + Send,
 ) -> Result<Done> {
     let mut done = Done::default();
     let mut refused = None;
-    let mut past = 0;
     while let Some(step) = reading.next().await.map_err(|e| from_driver(e, Some(sql)))? {
         match step {
             Step::Done { .. } if !counts => {}
@@ -392,13 +411,14 @@ async fn read(
                 done = Done { rows_affected: done.rows_affected + affected, last_insert_id };
             }
             Step::Row(_) if refused.is_some() => {
-                past += 1;
-                if past > ROWS_PAST_ERROR_MAX {
+                answered.past += 1;
+                if answered.past > ROWS_PAST_ERROR_MAX {
                     break;
                 }
             }
             Step::Row(row) => {
                 record.row(&row.0);
+                answered.rows += 1;
                 refused = on(row).err();
             }
         }

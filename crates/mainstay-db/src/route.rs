@@ -155,7 +155,21 @@ impl<'a> Doubt<'a> {
         self.route = None;
     }
 
-    /// It failed with `error`, which may tell.
+    /// It took effect.
+    pub(crate) fn done(&mut self) {
+        if let Some(route) = self.route.take() {
+            route.done(self.work, None);
+        }
+    }
+
+    /// It ended with `error`, after the server had done some or all of it.
+    pub(crate) fn done_unless_lost(&mut self, error: &Error) {
+        if error.retryability() != Retry::Unknown {
+            self.done();
+        }
+    }
+
+    /// It failed with `error`, which is the server's, or one of before it was sent.
     pub(crate) fn failed(&mut self, error: &Error) {
         // A server that was never reached has done nothing, and one that refused has said so.
         if error.retryability() != Retry::Unknown {

@@ -18,7 +18,7 @@ use crate::engine::Engine;
 use crate::error::from_driver;
 use crate::hold::Hold;
 use crate::record::Record;
-use crate::route::Work;
+use crate::route::{Doubt, Route, Work};
 use crate::row::Row;
 use crate::statement::{Sql, Statement};
 use crate::steps::Step;
@@ -32,6 +32,8 @@ pub struct Session {
     /// None only where a new one could not be had.
     hold: Option<Hold>,
     place: Place,
+    /// Is told of what runs: each of it may write.
+    route: Option<Arc<dyn Route>>,
 }
 
 impl std::fmt::Debug for Session {
@@ -70,17 +72,17 @@ impl Db {
             let db = Db { transaction: None, ..self.clone() };
             let db = db.chosen(Work::Write, place).await?.unwrap_or(db);
             let lease = db.acquire(false, place).await?;
-            Ok(Session::new(db, lease, place))
+            Ok(Session::new(db, lease, place, self.route.clone()))
         }
     }
 }
 
 impl Session {
-    fn new(db: Db, mut lease: Lease<Driver>, place: Place) -> Self {
+    fn new(db: Db, mut lease: Lease<Driver>, place: Place, route: Option<Arc<dyn Route>>) -> Self {
         lease.state.spent = true;
         // No driver tells whether a transaction is open: the pool is to roll back.
         lease.state.in_transaction = true;
-        Self { db, hold: Some(Hold::Pooled(lease)), place }
+        Self { db, hold: Some(Hold::Pooled(lease)), place, route }
     }
 
     /// One more, for who keeps this one meanwhile.
@@ -92,13 +94,15 @@ impl Session {
         let place = Place::here();
         async move {
             let lease = self.db.shared.pool(false).acquire_beside(1, place).await?;
-            Ok(Session::new(self.db.clone(), lease, place))
+            Ok(Session::new(self.db.clone(), lease, place, self.route.clone()))
         }
     }
 
     /// For statements of ours that leave nothing behind on a session: the connection goes back to the pool then, instead of
-    /// being closed. Cut off half-way, it is put right or closed as after any statement.
+    /// being closed. Cut off half-way, it is put right or closed as after any statement. What they write is told to
+    /// the route by who sends them.
     pub(crate) fn leaves_nothing(&mut self) {
+        self.route = None;
         if let Some(hold) = self.hold.as_mut() {
             (hold.state.spent, hold.state.in_transaction) = (false, false);
         }
@@ -111,7 +115,7 @@ impl Session {
     pub async fn renew(&mut self) -> Result<()> {
         self.hold = None;
         let lease = self.db.acquire(false, self.place).await?;
-        *self = Session::new(self.db.clone(), lease, self.place);
+        *self = Session::new(self.db.clone(), lease, self.place, self.route.take());
         Ok(())
     }
 
@@ -177,7 +181,7 @@ impl Session {
 
     #[cfg(feature = "postgres")]
     async fn copy(&mut self, sql: &str, data: &str) -> Result<u64> {
-        let Self { db, hold, .. } = self;
+        let Self { db, hold, route, .. } = self;
         let hold = hold.as_mut().ok_or_else(gone)?;
         let Connection { raw, state, .. } = &mut **hold;
         #[allow(irrefutable_let_patterns, reason = "refutable only with several engines")]
@@ -189,9 +193,15 @@ impl Session {
             copy.send(data.as_bytes()).await?;
             copy.finish().await
         };
+        let mut doubt = Doubt::new(route.as_deref(), Work::Write);
         let outcome = db.in_time(scope_deadline(), async { Ok(work.await) }).await?;
         state.broken = !matches!(&outcome, Ok(_) | Err(sqlx::Error::Database(_)));
-        outcome.map_err(|e| from_driver(e, Some(sql)))
+        let outcome = outcome.map_err(|e| from_driver(e, Some(sql)));
+        match &outcome {
+            Ok(_) => doubt.done(),
+            Err(error) => doubt.failed(error),
+        }
+        outcome
     }
 
     async fn each(
@@ -200,7 +210,7 @@ impl Session {
         values: Vec<Value>,
         mut on: impl FnMut(Step) + Send,
     ) -> Result<()> {
-        let Self { db, hold, place } = self;
+        let Self { db, hold, place, route } = self;
         let hold = hold.as_mut().ok_or_else(gone)?;
         let engine = db.engine();
         let kept: Arc<str> = sql.into();
@@ -218,6 +228,7 @@ impl Session {
         record.started(hold.id());
         let outcome = async {
             let _ran = hold.begins(db, &text, &shown, *place)?;
+            let mut doubt = Doubt::new(route.as_deref(), Work::Write);
             let outcome = db.in_time(scope_deadline(), async {
                 let mut reading = hold.send(driver_sql, arguments, false).of(&text, engine);
                 let lost = |e| from_driver(e, Some(&kept));
@@ -231,6 +242,11 @@ impl Session {
                 Ok(())
             });
             let outcome = outcome.await;
+            match &outcome {
+                Ok(()) => doubt.done(),
+                // Of several statements, those before the one that failed may stay.
+                Err(error) => doubt.done_unless_lost(error),
+            }
             hold.explain(db, outcome).await
         }
         .await;

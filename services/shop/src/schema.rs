@@ -29,6 +29,8 @@ pub async fn migrate(databases: &Databases, options: &Options) -> Result<()> {
     let report = databases
         .shards()
         .each(|name, _| async move { one(&databases.primary(&name)?, options).await })
+        // Something may be moved to them while this process runs.
+        .also_unmapped()
         .report()
         .await;
     for line in report.to_string().lines() {

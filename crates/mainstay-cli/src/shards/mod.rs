@@ -97,6 +97,15 @@ fn store(databases: &Databases) -> Result<&MapStore> {
     databases.store().ok_or_else(|| Error::new(Code::ShardMap, "no shards are configured"))
 }
 
+/// How many sharded tables are configured. Errors: CFG-003 where none is: nothing would be moved, or looked at.
+fn tables(databases: &Databases) -> Result<usize> {
+    match databases.tables().len() {
+        0 => Err(Error::new(Code::ConfigValue, "no sharded tables are configured")
+            .fix("name them and their keys in [shards.tables], as in orders = [\"user_id\"]")),
+        count => Ok(count),
+    }
+}
+
 /// With the sharded tables of the configuration.
 fn mover(databases: &Databases) -> Result<Mover> {
     let mover = Mover::new(databases.shards().clone(), store(databases)?.clone());

@@ -10,7 +10,7 @@ use mainstay_core::{Code, Error, Result};
 use mainstay_route::Databases;
 use mainstay_route::shard::moves::{Mover, Outcome, Progress, State, Step};
 
-use super::{json, logical, mover, store};
+use super::{json, logical, mover, store, tables};
 
 /// What moves where, or what becomes of a move.
 #[derive(Debug, Args)]
@@ -46,7 +46,7 @@ pub(super) async fn run(call: &Move, databases: &Databases, as_json: bool) -> Re
         .on(progress(as_json));
     let outcome = match &call.to {
         Some(to) => {
-            join(databases, to).await?;
+            join(databases, call.logical, to).await?;
             start(&mover, call.logical, to).await?
         }
         None if call.rollback => mover.rollback(call.logical).await?,
@@ -61,24 +61,27 @@ pub(super) async fn run(call: &Move, databases: &Databases, as_json: bool) -> Re
 }
 
 async fn start(mover: &Mover, logical: u16, to: &str) -> Result<Outcome> {
-    mover.start(logical, to).await.map_err(|error| {
-        // What can be resumed says so.
-        let stands = !matches!(
-            error.code(),
-            Code::MoveRefused | Code::MoveUnfinished | Code::ShardMap | Code::ShardResidency
-        );
-        if stands {
-            error.note(format!(
-                "mainstay shards move {logical} --resume goes on, --rollback takes it back"
-            ))
-        } else {
-            error
-        }
+    let error = match mover.start(logical, to).await {
+        Err(error) if error.code() != Code::MoveUnfinished => error,
+        other => return other,
+    };
+    // What can be resumed says so; it may be, where the catalogue does not tell.
+    let open = match mover.moves(false).await {
+        Ok(moves) => moves.iter().any(|of| of.logical == logical),
+        Err(_) => true,
+    };
+    Err(if open {
+        error.note(format!(
+            "mainstay shards move {logical} --resume goes on, --rollback takes it back"
+        ))
+    } else {
+        error
     })
 }
 
-/// A shard that is configured, and not in the map: it has nothing there at first.
-async fn join(databases: &Databases, name: &str) -> Result<()> {
+/// A shard that is configured, and not in the map: it has nothing there at first. It comes into the region that the logical
+/// shard is in, since it could not take it otherwise.
+async fn join(databases: &Databases, logical: u16, name: &str) -> Result<()> {
     let shards = databases.shards();
     shards.refresh(store(databases)?).await?;
     let map = shards.map();
@@ -90,7 +93,15 @@ async fn join(databases: &Databases, name: &str) -> Result<()> {
         let what = format!("no shard is called {name:?}; there are {names}");
         return Err(Error::new(Code::ShardMap, what).fix("name its database in [shards.databases]"));
     }
-    let saved = store(databases)?.save(&map.with_empty(name, None)?, map.epoch()).await?;
+    // What the move would be refused for is found before the map is another.
+    tables(databases)?;
+    let owner = map.owner(logical).and_then(|owner| map.shard(owner)).ok_or_else(|| {
+        Error::new(Code::MoveRefused, format!("there is no logical shard {logical}"))
+    })?;
+    let next = map.with_empty(name, owner.region.as_deref())?;
+    next.assign(logical, name)?;
+    databases.primary(name)?.ping().await?;
+    let saved = store(databases)?.save(&next, map.epoch()).await?;
     shards.replace_map(saved)
 }
 

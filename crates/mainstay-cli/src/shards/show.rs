@@ -2,10 +2,10 @@
 
 use mainstay_core::{Code, Error, Result};
 use mainstay_route::Databases;
-use mainstay_route::shard::moves::{Mover, Strays};
+use mainstay_route::shard::moves::{Move, Mover, Strays};
 use serde_json::json;
 
-use super::json;
+use super::{json, tables};
 use crate::jobs::print::table;
 
 pub(super) async fn status(databases: &Databases, mover: &Mover, as_json: bool) -> Result<()> {
@@ -25,8 +25,21 @@ pub(super) async fn status(databases: &Databases, mover: &Mover, as_json: bool) 
         );
     }
     println!("map of epoch {}", map.epoch());
+    tell_shards(databases, &names, &spare, slots)?;
+    tell_moves(&moves);
+    Ok(())
+}
+
+/// Those of the map, and those that are configured alone.
+fn tell_shards(
+    databases: &Databases,
+    names: &[String],
+    spare: &[&str],
+    slots: impl Fn(&str) -> usize,
+) -> Result<()> {
+    let map = databases.shards().map();
     let mut rows = Vec::new();
-    for name in &names {
+    for name in names {
         let place = databases.shards().shard(name)?.place();
         let region = map.shard(name).and_then(|s| s.region.clone()).unwrap_or_default();
         rows.push(vec![
@@ -37,22 +50,21 @@ pub(super) async fn status(databases: &Databases, mover: &Mover, as_json: bool) 
             place,
         ]);
     }
-    for name in &spare {
+    for name in spare {
         let place = databases.primary(name)?.place();
-        rows.push(vec![
-            (*name).to_owned(),
-            "-".to_owned(),
-            "-".to_owned(),
-            "not in the map".to_owned(),
-            place,
-        ]);
+        let row = [*name, "-", "-", "not in the map", place.as_str()];
+        rows.push(row.map(str::to_owned).to_vec());
     }
     print!("{}", table(&["shard", "logical", "slots", "region", "place"], &rows));
+    Ok(())
+}
+
+fn tell_moves(moves: &[Move]) {
     if moves.is_empty() {
         println!("\nno moves are open");
-        return Ok(());
+        return;
     }
-    let row = |of: &mainstay_route::shard::moves::Move| {
+    let row = |of: &Move| {
         vec![
             of.logical.to_string(),
             of.from.clone(),
@@ -69,16 +81,16 @@ pub(super) async fn status(databases: &Databases, mover: &Mover, as_json: bool) 
             &moves.iter().map(row).collect::<Vec<_>>()
         )
     );
-    Ok(())
 }
 
-/// Errors: ROUTE-051 where there are such rows that no move accounts for.
+/// Errors: CFG-003 where no tables are named; ROUTE-051 where there are such rows that no move accounts for.
 pub(super) async fn verify(databases: &Databases, mover: &Mover, as_json: bool) -> Result<()> {
+    let count = tables(databases)?;
     let strays = mover.strays().await?;
     if as_json {
         json(&strays)?;
     } else if strays.is_empty() {
-        println!("all rows of {} tables are where the map has them", databases.tables().len());
+        println!("all rows of {count} tables are where the map has them");
     } else {
         let row = |s: &Strays| {
             let logical = s.logical.map_or_else(|| "-".to_owned(), |n| n.to_string());

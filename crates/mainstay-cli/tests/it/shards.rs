@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use mainstay_db::Db;
+use mainstay_route::shard::{Map, MapStore};
 use mainstay_testkit::{Engine, Fresh};
 
 fn run(folder: &Path, arguments: &[&str]) -> Output {
@@ -143,6 +144,51 @@ mod mariadb {
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn a_shard_is_looked_at_moved_and_checked() {
         super::a_shard_is_looked_at_moved_and_checked(mainstay_testkit::Engine::MariaDb).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shard_that_joins_is_in_the_region_of_what_it_takes() {
+    let mut fresh = Vec::new();
+    for _ in 0..4 {
+        fresh.push(Fresh::new(Engine::Postgres).await);
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let config = |tables: &str| {
+        let urls: Vec<&str> = fresh.iter().map(Fresh::url).collect();
+        let text = format!(
+            "[database]\nurl = \"{}\"\n{tables}[shards.databases]\na.url = \"{}\"\nb.url = \"{}\"\nc.url = \"{}\"\n",
+            urls[0], urls[1], urls[2], urls[3]
+        );
+        std::fs::write(folder.path().join("mainstay.toml"), text).unwrap();
+    };
+    let run = |arguments: &[&str]| run(folder.path(), arguments);
+    let mut dbs = Vec::new();
+    for one in &fresh {
+        let db = Db::connect(one.url()).await.unwrap();
+        db.script(TABLES).await.unwrap();
+        dbs.push(db);
+    }
+    let store = MapStore::new(dbs[0].clone());
+    store.create().await.unwrap();
+    let map = Map::list([("a", "eu"), ("b", "us")], [("DE", "eu"), ("US", "us")]).unwrap();
+    let logical =
+        (0..4096).find(|n| map.owner(*n) == Some("a")).map(|n: u16| n.to_string()).unwrap();
+    store.save(&map, 0).await.unwrap();
+
+    // Nothing is looked at, and nothing is right, where no tables are named.
+    config("");
+    for said in [err(&run(&["verify"])), err(&run(&["move", &logical, "--to", "c"]))] {
+        assert!(said.contains("no sharded tables are configured"), "{said}");
+    }
+    assert!(store.load().await.unwrap().unwrap().shard("c").is_none());
+    config("[shards.tables]\nusers = [\"id\"]\norders = [\"user_id\"]\n");
+    out(&run(&["move", &logical, "--to", "c"]));
+    let map = store.load().await.unwrap().unwrap();
+    assert_eq!(map.shard("c").unwrap().region.as_deref(), Some("eu"));
+    assert_eq!(map.owner(logical.parse().unwrap()), Some("c"));
+    for db in dbs {
+        db.close(std::time::Duration::from_secs(5)).await.unwrap();
     }
 }
 

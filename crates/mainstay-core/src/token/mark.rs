@@ -5,10 +5,11 @@ use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use super::{Token, Tokens};
+use super::Token;
 
-/// Marks of one piece of work; more than it can be given from outside.
-const MARKS_MAX: usize = 128;
+/// Marks of one piece of work that it was given from outside. Those of what it wrote itself are as many as the clusters
+/// that the program has.
+const GIVEN_MAX: usize = 64;
 
 /// Something was written, and the cluster says soon how far that was.
 pub trait Pending: Send + Sync + fmt::Debug {
@@ -35,8 +36,11 @@ pub struct Mark {
 }
 
 impl Mark {
-    /// What `token` covers must be seen.
+    /// What `token` covers must be seen. One of a server where nothing was written yet covers nothing.
     pub fn observe(&mut self, token: &Token) {
+        if token.is_empty() {
+            return;
+        }
         self.token = Some(match self.token.take() {
             Some(own) => own.and(token),
             None => token.clone(),
@@ -55,6 +59,12 @@ impl Mark {
     pub fn unsure(&mut self, pending: Arc<dyn Pending>) {
         self.wrote(pending);
         self.unsure = true;
+    }
+
+    /// What was unsure is over by now, whichever way: had it been written, it was so before `pending`.
+    pub fn sure(&mut self, pending: Arc<dyn Pending>) {
+        self.unsure = false;
+        self.wrote(pending);
     }
 
     /// Its token is nobody's: one without a position, one of a line that was given up in a failover, or one that was made
@@ -100,51 +110,96 @@ impl Mark {
         self.unsure |= other.unsure;
     }
 
-    /// What is told elsewhere; the second where it has to be waited for.
-    fn told(&mut self) -> (Option<Token>, Option<Arc<dyn Pending>>) {
+    /// What is told elsewhere.
+    fn told(&mut self, all: &mut Vec<Told>) {
         self.settle();
-        match (&self.pending, self.unsure) {
-            (Some(pending), true) => (Some(pending.unknown()), None),
-            (pending, _) => (self.token.clone(), pending.clone()),
+        match &self.pending {
+            Some(pending) if self.unsure => all.push(Told::Now(pending.unknown())),
+            pending => {
+                all.extend(self.token.clone().map(Told::Now));
+                all.extend(pending.clone().map(Told::Later));
+            }
         }
     }
 }
 
-/// The marks of one piece of work, by cluster: of at most 128.
+/// A token that is told elsewhere, or has to be waited for before it is.
+pub(crate) enum Told {
+    Now(Token),
+    Later(Arc<dyn Pending>),
+}
+
+#[derive(Clone, Debug)]
+struct Entry {
+    cluster: u64,
+    mark: Mark,
+    /// The program has this cluster; of the others it was told from outside, and they may be made up.
+    is_own: bool,
+}
+
+/// The marks of one piece of work, by cluster: of all that the program wrote to, and of at most 64 that it was told of.
 #[derive(Clone, Debug, Default)]
-pub struct Marks(Vec<(u64, Mark)>);
+pub struct Marks(Vec<Entry>);
 
 impl Marks {
-    /// Looks at that of `cluster`, which is empty at first, or changes it. Where there are too many, one that nobody
-    /// keeps.
+    /// Looks at that of `cluster`, which the program has, or changes it; it is empty at first.
     pub fn change<T>(&mut self, cluster: u64, change: impl FnOnce(&mut Mark) -> T) -> T {
-        if let Some((_, mark)) = self.0.iter_mut().find(|(known, _)| *known == cluster) {
-            return change(mark);
+        if let Some(entry) = self.entry(cluster) {
+            entry.is_own = true;
+            return change(&mut entry.mark);
         }
         let mut mark = Mark::default();
         let changed = change(&mut mark);
-        if self.0.len() < MARKS_MAX && !mark.is_empty() {
-            self.0.push((cluster, mark));
+        if !mark.is_empty() {
+            self.0.push(Entry { cluster, mark, is_own: true });
         }
         changed
     }
 
+    /// What `token` covers must be seen: it came from outside, and its cluster may be nobody's. Of more than 64 such ones,
+    /// those that came later are not kept.
+    pub fn observe(&mut self, token: &Token) {
+        self.given(token.cluster(), |mark| mark.observe(token));
+    }
+
     /// All that is in `others`, too.
     pub fn add(&mut self, others: &Marks) {
-        for (cluster, mark) in &others.0 {
-            self.change(*cluster, |own| own.add(mark));
+        for Entry { cluster, mark, is_own } in &others.0 {
+            if *is_own {
+                self.change(*cluster, |own| own.add(mark));
+            } else {
+                self.given(*cluster, |own| own.add(mark));
+            }
         }
     }
 
-    /// Their tokens, save that of one cluster, and what has to be waited for before they are whole.
-    pub(crate) fn tokens(&mut self, except: Option<u64>) -> (Tokens, Vec<Arc<dyn Pending>>) {
-        let (mut tokens, mut open) = (Vec::new(), Vec::new());
-        for (_, mark) in self.0.iter_mut().filter(|(cluster, _)| Some(*cluster) != except) {
-            let (token, pending) = mark.told();
-            tokens.extend(token);
-            open.extend(pending);
+    fn entry(&mut self, cluster: u64) -> Option<&mut Entry> {
+        self.0.iter_mut().find(|entry| entry.cluster == cluster)
+    }
+
+    fn given(&mut self, cluster: u64, change: impl FnOnce(&mut Mark)) {
+        if let Some(entry) = self.entry(cluster) {
+            return change(&mut entry.mark);
         }
-        (tokens.into_iter().collect(), open)
+        if self.0.iter().filter(|entry| !entry.is_own).count() >= GIVEN_MAX {
+            return;
+        }
+        let mut mark = Mark::default();
+        change(&mut mark);
+        if !mark.is_empty() {
+            self.0.push(Entry { cluster, mark, is_own: false });
+        }
+    }
+
+    /// Their tokens, save that of one cluster: those of the program's own clusters first, since there is a bound on how
+    /// many are told.
+    pub(crate) fn tokens(&mut self, except: Option<u64>) -> Vec<Told> {
+        let mut all = Vec::new();
+        for own in [true, false] {
+            let those = |entry: &&mut Entry| entry.is_own == own && Some(entry.cluster) != except;
+            self.0.iter_mut().filter(those).for_each(|entry| entry.mark.told(&mut all));
+        }
+        all
     }
 }
 
@@ -201,8 +256,43 @@ mod tests {
         marks.change(1, |mark| mark.unsure(Arc::clone(&soon) as Arc<dyn Pending>));
         soon.0.set(30).unwrap();
         assert!(marks.change(1, |mark| mark.is_unsure() && mark.known().is_none()));
-        let (tokens, open) = marks.tokens(None);
-        assert!(open.is_empty());
-        assert_eq!(tokens.to_string(), "pg.1.*");
+        let told = marks.tokens(None);
+        assert!(matches!(&told[..], [Told::Now(token)] if token.to_string() == "pg.1.*"));
+        // Until it is said that it is over.
+        marks.change(1, |mark| mark.sure(soon));
+        assert!(marks.change(1, |mark| mark.known() == Some(&at(30))));
+    }
+
+    #[test]
+    fn where_nothing_was_written_there_is_nothing_to_see() {
+        let nothing = Token::mariadb(1, Position::gtid("").unwrap());
+        let mut marks = Marks::default();
+        marks.observe(&nothing);
+        marks.change(1, |mark| mark.observe(&nothing));
+        assert!(marks.tokens(None).is_empty());
+        marks.change(1, |mark| mark.observe(&Token::mariadb(1, Position::gtid("0-1-5").unwrap())));
+        marks.change(1, |mark| mark.observe(&nothing));
+        assert!(
+            matches!(&marks.tokens(None)[..], [Told::Now(token)] if token.to_string() == "my.1.0-5")
+        );
+    }
+
+    #[test]
+    fn what_was_written_is_marked_whatever_came_from_outside() {
+        let mut marks = Marks::default();
+        for cluster in 100..300 {
+            marks.observe(&Token::postgres(cluster, Position::Lsn(1)));
+        }
+        marks.change(7, |mark| mark.observe(&Token::postgres(7, Position::Lsn(9))));
+        let told = marks.tokens(None);
+        assert_eq!(told.len(), GIVEN_MAX + 1);
+        assert!(matches!(&told[0], Told::Now(token) if token.cluster() == 7));
+        let mut more = Marks::default();
+        for cluster in 1000..1064 {
+            more.observe(&Token::postgres(cluster, Position::Lsn(1)));
+        }
+        more.add(&marks);
+        assert_eq!(more.tokens(None).len(), GIVEN_MAX + 1);
+        assert_eq!(more.tokens(Some(7)).len(), GIVEN_MAX);
     }
 }

@@ -9,6 +9,7 @@ mod position;
 use std::fmt;
 use std::str::FromStr;
 
+pub(crate) use mark::Told;
 pub use mark::{Mark, Marks, Pending};
 pub use position::Position;
 
@@ -68,6 +69,11 @@ impl Token {
         Token { position: self.position.and(&other.position), ..self }
     }
 
+    /// Whether it covers nothing: of a MariaDB server where nothing was logged yet. It can't be written, nor need be.
+    pub(crate) fn is_empty(&self) -> bool {
+        matches!(&self.position, Position::Gtid(all) if all.is_empty())
+    }
+
     fn kind(&self) -> &'static str {
         if self.is_postgres { "pg" } else { "my" }
     }
@@ -120,8 +126,11 @@ pub struct Tokens(Vec<Token>);
 
 impl Tokens {
     /// Adds one; of a cluster that is there already, the further position stays. Of at most 64 clusters: further ones are
-    /// not kept.
+    /// not kept. One that covers nothing is not kept either.
     pub fn add(&mut self, token: Token) {
+        if token.is_empty() {
+            return;
+        }
         match self.0.binary_search_by_key(&token.cluster, Token::cluster) {
             Ok(at) => self.0[at] = self.0[at].clone().and(&token),
             Err(at) if self.0.len() < TOKENS_MAX => self.0.insert(at, token),
@@ -211,6 +220,14 @@ mod tests {
         for text in ["my.9.0-17_3-4", "pg.1.0/1", "pg.1.*", "my.1.*"] {
             assert_eq!(text.parse::<Token>().unwrap().to_string(), text);
         }
+    }
+
+    #[test]
+    fn what_covers_nothing_is_not_written() {
+        let nothing = Token::mariadb(9, Position::gtid("").unwrap());
+        let tokens: Tokens = [nothing, Token::postgres(1, Position::Lsn(1))].into_iter().collect();
+        assert_eq!(tokens.to_string().parse::<Tokens>().unwrap(), tokens);
+        assert_eq!(tokens.to_string(), "pg.1.0/1");
     }
 
     #[test]

@@ -20,7 +20,8 @@ use crate::engine::Engine;
 /// PostgreSQL waits for the standbys that its `synchronous_standby_names` names. **Where that is empty, it waits for
 /// none and says nothing**: the last three are `Local` then. Where one is named and does not answer, COMMIT waits for it
 /// without end, and no statement timeout ends that; with a [`timeout`](crate::Tx::timeout) or a deadline the caller gets
-/// TX-003, since the transaction *is* committed on the primary, or soon will be: it must not be run again.
+/// TX-003, and the pool cancels what waits. The transaction is then **most likely committed** on the primary, and no
+/// standby may have it; nobody has said so: look, and don't run it again.
 ///
 /// MariaDB's semi-synchronous replication is a setting of the whole server (`rpl_semi_sync_master_enabled`), which
 /// one transaction can neither ask for nor leave out.

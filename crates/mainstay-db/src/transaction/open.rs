@@ -18,12 +18,15 @@ use crate::connection::Connection;
 use crate::db::Shared;
 use crate::driver::Driver;
 use crate::lock::Named;
+use crate::route::Route;
 
 /// What a transaction and its savepoints share.
 #[derive(Debug)]
 pub(crate) struct Whole {
     pub(crate) id: u64,
     pub(crate) shared: Arc<Shared>,
+    /// Of the handle that began it: what is called after it is of its kind.
+    pub(crate) route: Option<Arc<dyn Route>>,
     pub(crate) place: Place,
     pub(crate) access: Access,
     pub(crate) begun: Instant,

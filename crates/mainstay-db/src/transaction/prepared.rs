@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
 
 use mainstay_core::{Code, Error, Place, Result, Retry};
@@ -15,6 +16,7 @@ use super::run::{Run, call_hooks};
 use super::tx::Plan;
 use crate::db::Db;
 use crate::engine::Engine;
+use crate::route::{Doubt, Work};
 use crate::session::Session;
 
 /// What the names of ours begin with.
@@ -71,6 +73,17 @@ pub struct Prepared {
     db: Db,
     id: PreparedId,
     open: Arc<Open>,
+    /// It was said what is to become of it.
+    told: AtomicBool,
+}
+
+/// Who finds it later may commit it.
+impl Drop for Prepared {
+    fn drop(&mut self) {
+        if !self.told.load(SeqCst) {
+            drop(Doubt::new(self.db.route.as_deref(), Work::Write));
+        }
+    }
 }
 
 impl Db {
@@ -103,7 +116,8 @@ impl Db {
         list(&mut settling(self).await?).await
     }
 
-    /// Commits (or rolls back) what was prepared as `id`. One that is not there, since it was settled before, is fine.
+    /// Commits (or rolls back) what was prepared as `id`. One that is not there, since it was settled before, is fine. What
+    /// is read afterwards through a handle of a cluster sees it.
     ///
     /// Cancel safe: dropped, it may have been done.
     ///
@@ -115,6 +129,7 @@ impl Db {
             _ => format!("{verb} PREPARED '{id}'"),
         };
         let mut session = settling(self).await?;
+        let mut doubt = Doubt::new(self.route.as_deref().filter(|_| commit), Work::Write);
         for _ in 0..SETTLES_MAX {
             let settles = self.shared.clock.timeout(SETTLE_TIMEOUT, session.run(&sql)).await;
             let settled = settles.unwrap_or_else(|| {
@@ -124,6 +139,7 @@ impl Db {
             let Err(error) = settled else {
                 // Its text looks like the end of a transaction of its own.
                 session.leaves_nothing();
+                doubt.done();
                 return Ok(());
             };
             // A connection that broke tells nothing: another one does.
@@ -132,6 +148,7 @@ impl Db {
             }
             // Gone, or not yet free: MariaDB says the same of both.
             if !list(&mut session).await?.iter().any(|(known, _)| *known == id) {
+                doubt.done();
                 return Ok(());
             }
             if self.engine() != Engine::MySql || error.code() == Code::Deadline {
@@ -192,7 +209,7 @@ impl Participant {
         let open = self.run.open();
         let (outcome, _) = self.run.end(Ok(())).await;
         match outcome {
-            Ok(()) => Ok(Prepared { db: self.db, id: self.id, open }),
+            Ok(()) => Ok(Prepared { db: self.db, id: self.id, open, told: AtomicBool::new(false) }),
             Err(error) if error.what().contains("prepared transactions are disabled") => {
                 Err(Error::new(
                     Code::TwoPhaseUnsupported,
@@ -213,6 +230,7 @@ impl Prepared {
 
     /// Commits it, or rolls it back, and calls its hooks. Errors: as [`Db::settle_prepared`]'s.
     pub async fn settle(&self, commit: bool) -> Result<()> {
+        self.told.store(true, SeqCst);
         self.db.settle_prepared(self.id, commit).await?;
         let when = if commit { When::AfterCommit } else { When::AfterRollback };
         if let Some(hooks) = call_hooks(&self.open, when) {

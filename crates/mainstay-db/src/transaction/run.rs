@@ -66,6 +66,7 @@ impl Run {
         let whole = Whole {
             id: next_id(),
             shared: Arc::clone(shared),
+            route: route.clone(),
             place,
             access: plan.access,
             begun,
@@ -384,7 +385,8 @@ pub(crate) fn call_hooks(open: &Open, when: When) -> Option<JoinHandle<()>> {
 /// The transaction is over: what fails here can only be told.
 async fn call(whole: &Whole, hook: Hook) {
     let Hook { place, work, .. } = hook;
-    let db = Db { shared: Arc::clone(&whole.shared), transaction: None, route: None };
+    let (shared, route) = (Arc::clone(&whole.shared), whole.route.clone());
+    let db = Db { shared, transaction: None, route };
     let called = AssertUnwindSafe(async { work(db).await }).catch_unwind();
     let error = match whole.shared.clock.timeout(HOOK_TIMEOUT, called).await {
         Some(Ok(Ok(()))) => return,

@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use mainstay_core::Result;
-use mainstay_core::token::Marks;
 use tokio::sync::{Notify, mpsc};
 
 use super::call::Call;
@@ -26,7 +25,7 @@ use crate::saga::Steps;
 use crate::store::claim::{self, BODIES, Body, Claimed, Hint};
 use crate::store::settle::End;
 use crate::store::{careful, json};
-use crate::wake;
+use crate::{tokens, wake};
 
 /// The header that ties a message to its job.
 const JOB: &str = "mainstay-job";
@@ -313,7 +312,8 @@ impl Consuming {
         let call = Call {
             primary: self.work.db.clone(),
             given: self.work.given.clone(),
-            marks: Marks::default(),
+            // Its sender may have written here before it sent.
+            marks: tokens::now(&self.work.db),
             queue: Arc::clone(&self.queue),
             max_attempts,
             keep: None,

@@ -6,12 +6,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
+use mainstay_core::scope::Scope;
 use mainstay_core::token::{Mark, Position, Token};
 use mainstay_core::{Code, Error, Result};
 use mainstay_db::{Db, Engine};
 use tokio::sync::{Notify, watch};
 
 use super::node::{Node, Role, Seen};
+use super::own::Own;
 use super::pending::After;
 use super::probe::{self, Answer};
 use super::router::{Freshness, Router};
@@ -64,7 +66,7 @@ pub(crate) struct Inner {
     /// Who waits for a replica to come further.
     pub(crate) wanted: AtomicU32,
     /// What was written outside of any scope, up to now.
-    pub(crate) own: Mutex<Mark>,
+    pub(crate) own: Mutex<Own>,
 }
 
 /// A server as it is seen.
@@ -124,6 +126,7 @@ impl Cluster {
             });
         };
         let id = same_cluster(&nodes, &name).await?;
+        let Settings { probe_every, lag_max, .. } = settings;
         let inner = Arc::new(Inner {
             name,
             id,
@@ -131,7 +134,7 @@ impl Cluster {
             kicks: nodes.iter().map(|_| Arc::default()).collect(),
             nodes,
             settings,
-            samples: Samples::default(),
+            samples: Samples::new(probe_every, lag_max),
             classifier: Classifier::builder(first.engine()).safe_functions(safe_functions).build(),
             primary: ArcSwapOption::empty(),
             news: watch::channel(0).0,
@@ -406,11 +409,28 @@ impl Inner {
     }
 
     /// The mark of the current scope, or, outside of one, of the process.
-    pub(crate) fn mark<T>(&self, change: impl FnOnce(&mut Mark) -> T) -> T {
-        let Some(scope) = mainstay_core::scope::Scope::current() else {
-            return change(&mut self.own.lock().unwrap_or_else(PoisonError::into_inner));
+    pub(crate) fn mark<T>(self: &Arc<Self>, change: impl FnOnce(&mut Mark) -> T) -> T {
+        let Some(scope) = Scope::current() else {
+            let now = self.settings.clock.now();
+            let mut own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
+            return change(own.mark(now, || self.after_now()));
         };
         scope.marks(|marks| marks.change(self.id, change))
+    }
+
+    /// Something was sent, and whether it was written nobody knows.
+    pub(crate) fn unsure(self: &Arc<Self>) {
+        let after = self.after_now();
+        match Scope::current() {
+            Some(scope) => {
+                scope.marks(|marks| marks.change(self.id, |mark| mark.unsure(after)));
+            }
+            None => {
+                let now = self.settings.clock.now();
+                let mut own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
+                own.unsure(now, after);
+            }
+        }
     }
 
     pub(crate) fn token_at(&self, position: Position) -> Token {

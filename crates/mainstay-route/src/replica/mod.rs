@@ -8,6 +8,7 @@
 mod cluster;
 mod inspect;
 mod node;
+mod own;
 mod pending;
 mod probe;
 mod router;

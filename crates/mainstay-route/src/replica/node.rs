@@ -1,7 +1,7 @@
 //! One server of a cluster, and what is known of it. It is told by its prober and asked by the router.
 
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -9,6 +9,9 @@ use mainstay_core::rng::Rng;
 use mainstay_db::{Connect, Db};
 
 use mainstay_core::token::Position;
+
+/// A server whose connections were all taken is given no reads for so long, where another one has them.
+const PASSED_OVER: Duration = Duration::from_secs(1);
 
 /// What a server is at the moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +49,7 @@ pub(crate) struct Node {
     pub(crate) seen: ArcSwap<Seen>,
     /// Whether it was looked at by now, with an answer or without.
     pub(crate) heard: AtomicBool,
+    passed_over: Mutex<Option<Instant>>,
 }
 
 impl Node {
@@ -60,7 +64,8 @@ impl Node {
             why: Some("it was not reached yet".into()),
         };
         let (db, seen) = (ArcSwapOption::empty(), ArcSwap::from_pointee(seen));
-        Self { name, connect, db, seen, heard: AtomicBool::new(false) }
+        let (heard, passed_over) = (AtomicBool::new(false), Mutex::default());
+        Self { name, connect, db, seen, heard, passed_over }
     }
 
     pub(crate) fn role(&self) -> Role {
@@ -74,6 +79,18 @@ impl Node {
     /// Whether all up to `position` is here.
     pub(crate) fn covers(&self, position: &Position) -> bool {
         self.seen.load().position.as_ref().is_some_and(|own| own.covers(position))
+    }
+
+    /// It has no connection to spare `now`. What runs there goes on.
+    pub(crate) fn pass_over(&self, now: Instant) {
+        *self.passed_over.lock().unwrap_or_else(PoisonError::into_inner) = Some(now + PASSED_OVER);
+    }
+
+    pub(crate) fn is_passed_over(&self, now: Instant) -> bool {
+        self.passed_over
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_some_and(|until| now < until)
     }
 
     pub(crate) fn tell(&self, seen: Seen) {

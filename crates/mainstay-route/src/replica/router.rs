@@ -88,19 +88,15 @@ impl Inner {
     }
 
     fn own_need(self: &Arc<Self>) -> Need {
-        self.mark(|mark| {
-            if mark.is_empty() {
-                return Need::Nothing;
+        self.mark(|mark| match mark.known().map(|token| token.position().clone()) {
+            // What nobody knew when it was given out has happened by now, or does not.
+            Some(Position::Unknown) => {
+                mark.replace_token(self.after_now());
+                Need::Primary
             }
-            match mark.known().map(|token| token.position().clone()) {
-                // What nobody knew when it was given out has happened by now, or does not.
-                Some(Position::Unknown) => {
-                    mark.replace_token(self.after_now());
-                    Need::Primary
-                }
-                Some(position) => Need::At(position),
-                None => Need::Primary,
-            }
+            Some(position) => Need::At(position),
+            None if mark.is_empty() => Need::Nothing,
+            None => Need::Primary,
         })
     }
 
@@ -135,7 +131,11 @@ impl Inner {
                     Need::At(position) => node.covers(position),
                 }
         };
-        let all: Vec<usize> = (0..self.nodes.len()).filter(fresh).collect();
+        let mut all: Vec<usize> = (0..self.nodes.len()).filter(fresh).collect();
+        let free = |at: &usize| !self.nodes[*at].is_passed_over(now);
+        if self.settings.primary_reads || all.iter().any(free) {
+            all.retain(free);
+        }
         let Settings { ramp, rng, .. } = &self.settings;
         let mut ready: Vec<usize> =
             all.iter().copied().filter(|at| self.nodes[*at].takes_part(now, *ramp, rng)).collect();
@@ -199,12 +199,12 @@ impl Inner {
     }
 
     /// See [`Cluster::token`](super::Cluster::token).
-    pub(crate) async fn token(&self) -> Result<Option<Token>> {
+    pub(crate) async fn token(self: &Arc<Self>) -> Result<Option<Token>> {
         let told = || {
-            self.mark(|mark| match mark.is_unsure() {
-                true => Some(Some(self.token_at(Position::Unknown))),
-                false if mark.is_empty() => Some(None),
-                false => mark.known().cloned().map(Some),
+            self.mark(|mark| match mark.known().cloned() {
+                Some(token) => Some(Some(token)),
+                None if mark.is_unsure() => Some(Some(self.token_at(Position::Unknown))),
+                None => mark.is_empty().then_some(None),
             })
         };
         let limit = self.settings.failover_wait;
@@ -274,8 +274,13 @@ impl Route for Router {
             Engine::Postgres => Position::lsn(p),
             _ => Position::gtid(p),
         });
-        match position.map(|position| inner.token_at(position)) {
-            Some(token) => inner.mark(|mark| mark.observe(&token)),
+        match position {
+            // Nothing was logged, now or before on that connection: there is nothing to see.
+            Some(Position::Gtid(all)) if all.is_empty() => {}
+            Some(position) => {
+                let token = inner.token_at(position);
+                inner.mark(|mark| mark.observe(&token));
+            }
             None => {
                 let after = inner.after_now();
                 inner.mark(|mark| mark.wrote(after));
@@ -285,8 +290,7 @@ impl Route for Router {
 
     fn unsure(&self, work: Work<'_>) {
         if !self.reads(work) {
-            let after = self.inner.after_now();
-            self.inner.mark(|mark| mark.unsure(after));
+            self.inner.unsure();
         }
     }
 
@@ -298,19 +302,26 @@ impl Route for Router {
         Some(Arc::new(Router { inner: Arc::clone(&self.inner), freshness: Freshness::Fresh }))
     }
 
-    /// A read is safe to run again, whatever became of it. The server that failed is looked at at once.
+    /// A read is safe to run again, whatever became of it. A server that does not answer is out, and looked at at once;
+    /// one whose connections are all taken is passed over for a while, and goes on with what it has.
     fn again(&self, work: Work<'_>, on: &Db, error: &Error) -> bool {
         let inner = &self.inner;
         if !self.reads(work) || error.retryability() == Retry::Never {
             return false;
         }
         let Some(at) = inner.node_of(on) else { return false };
-        // What was cancelled in favour of replication fails on a server that is well.
-        if error.retryability() != Retry::Transaction {
-            let why = Error::new(error.code(), error.what().to_owned());
-            inner.heard(at, 0, Err(why));
+        match error.code() {
+            // It took too long: so it would elsewhere.
+            Code::Deadline | Code::StatementCancelled => return false,
+            Code::Unreachable | Code::ConnectionLost | Code::Protocol | Code::PoolDown => {
+                let why = Error::new(error.code(), error.what().to_owned());
+                inner.heard(at, 0, Err(why));
+                inner.kicks[at].notify_one();
+            }
+            // What was cancelled in favour of replication fails on a server that is well.
+            _ if error.retryability() == Retry::Transaction => {}
+            _ => inner.nodes[at].pass_over(inner.settings.clock.now()),
         }
-        inner.kicks[at].notify_one();
         true
     }
 

@@ -16,6 +16,8 @@ const FAN_OUT: usize = 4;
 #[must_use = "nothing is done until run or report is awaited"]
 pub struct Each<F> {
     shards: Vec<(Arc<str>, Db)>,
+    /// Given, and not named by the map.
+    unmapped: Vec<(Arc<str>, Db)>,
     work: F,
     fan_out: usize,
     stops: bool,
@@ -55,7 +57,10 @@ impl Shards {
         F: Fn(String, Db) -> W,
         W: Future<Output = Result<T>>,
     {
-        Each { shards: self.all(), work, fan_out: FAN_OUT, stops: false }
+        let shards = self.all();
+        let named = |name: &Arc<str>| shards.iter().any(|(own, _)| own == name);
+        let unmapped = self.given().into_iter().filter(|(name, _)| !named(name)).collect();
+        Each { shards, unmapped, work, fan_out: FAN_OUT, stops: false }
     }
 }
 
@@ -72,6 +77,14 @@ impl<F> Each<F> {
         self
     }
 
+    /// Works also on those that were given and that the map does not name yet, or no more: their tables must be there
+    /// before anything is moved to them.
+    pub fn also_unmapped(mut self) -> Self {
+        self.shards.append(&mut self.unmapped);
+        self.shards.sort_by(|(a, _), (b, _)| a.cmp(b));
+        self
+    }
+
     /// Does the work and tells what became of it.
     ///
     /// Cancel safe as the work is: dropped, what is under way is dropped and nothing more begins.
@@ -80,7 +93,7 @@ impl<F> Each<F> {
         F: Fn(String, Db) -> W,
         W: Future<Output = Result<T>>,
     {
-        let Self { shards, work, fan_out, stops } = self;
+        let Self { shards, work, fan_out, stops, .. } = self;
         let names: Vec<String> = shards.iter().map(|(name, _)| name.to_string()).collect();
         let mut outcomes: Vec<Option<Result<T>>> = names.iter().map(|_| None).collect();
         {

@@ -244,7 +244,8 @@ impl Shards {
     ///
     /// Two processes may make the same one, in the same ms and for the same logical shard, one time in some hundred that
     /// they do: the column must be unique, which the shard's own database tells, and where the row is refused another is
-    /// made. A process makes 512 a ms. Ids of before, below 4,194,304, are told from them.
+    /// made. A process makes 512 a ms. Ids of before, below 4,194,304, are told from them. They pass 2^53: as a number of JSON,
+    /// JavaScript rounds them, so give them to it as texts.
     ///
     /// Errors: ROUTE-020, ROUTE-022.
     pub fn id64<K: ToKey + ?Sized>(&self, key: &K) -> Result<i64> {
@@ -361,6 +362,12 @@ impl Shards {
             }
         }
         Ok(done)
+    }
+
+    /// Those too that the map does not name.
+    pub(crate) fn given(&self) -> Vec<(Arc<str>, Db)> {
+        let handles = self.0.handles.lock().unwrap_or_else(PoisonError::into_inner);
+        handles.iter().map(|(name, db)| (Arc::clone(name), db.clone())).collect()
     }
 
     /// All of the map's.

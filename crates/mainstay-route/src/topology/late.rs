@@ -47,7 +47,8 @@ impl Late {
         self.why.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// A handle that works as soon as the cluster is there. `base` is never connected to.
+    /// A handle that works as soon as the cluster is there. `base` is never connected to: each piece of work asks the route
+    /// first, what sqlx prepares and describes too.
     pub(super) fn handle(self: &Arc<Self>, base: &Db, freshness: Freshness) -> Db {
         let router = OnceLock::new();
         base.routed(Arc::new(Following { late: Arc::clone(self), freshness, router }))

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use mainstay_core::rng::Rng;
+use mainstay_core::scope::Scope;
 use mainstay_core::{Code, Error, Result};
 use mainstay_db::{Db, Engine, Participant, Prepared, PreparedId};
 
@@ -95,6 +96,8 @@ impl TwoPhase {
     /// Runs `work` with a transaction on each of the databases `on`, in their order. `Ok` commits all of them, anything else
     /// rolls all back.
     ///
+    /// Over clusters with replicas, what is read afterwards in the same scope sees all of it.
+    ///
     /// Cancel safe: dropped while `work` runs, all is rolled back; later, it goes on without the caller, to its end.
     ///
     /// Errors: what `work` returns; ROUTE-042, it was rolled back and may be run again; ROUTE-041, it is committed and a
@@ -108,8 +111,12 @@ impl TwoPhase {
         let parts = self.begin(on).await?;
         let done = work(parts.iter().map(Participant::handle).collect()).await?;
         let inner = Arc::clone(&self.0);
-        // From here on it must not depend on who waits for it.
-        let finish = tokio::spawn(async move { inner.finish(parts).await });
+        let finish = async move { inner.finish(parts).await };
+        // From here on it must not depend on who waits for it, nor for how long. What it wrote is the caller's.
+        let finish = match Scope::current() {
+            Some(scope) => tokio::spawn(scope.without_deadline().run(finish)),
+            None => tokio::spawn(finish),
+        };
         finish.await.unwrap_or_else(|e| {
             Err(Error::new(Code::TxAmbiguous, "the runtime ended in the middle of it").cause(e))
         })?;

@@ -125,6 +125,9 @@ async fn a_migration_that_failed_on_one_shard_goes_on_there(four: &Four) {
             Ok(steps == 0)
         }
     };
+    four.shards.add("e", four.dbs[0].clone()).unwrap();
+    let all = four.shards.each(|_, _| async { Ok(()) }).also_unmapped().report().await;
+    assert_eq!(all.to_string(), "done: a, b, c, d, e\n");
     let error = four.shards.each(migrate).fan_out(2).run().await.unwrap_err();
     assert_eq!(error.code(), Code::ShardMigration);
     let why = error.reason().unwrap();

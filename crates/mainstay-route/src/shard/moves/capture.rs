@@ -1,5 +1,5 @@
-//! What is made on the two sides for a move: who works on it, the log of what is written meanwhile, and the triggers
-//! that write it and keep the keys shut once they have moved.
+//! What is made on the two sides for a move: who works on it, the log of what is written meanwhile, and the
+//! [triggers](super::trigger) that write it and keep the keys shut once they have moved.
 //!
 //! A writer holds a lock of its logical shard, shared, to its transaction's end. Who has it exclusively knows that none
 //! is under way. On PostgreSQL it is an advisory one, since those are given out in the order in which they were asked for,
@@ -10,22 +10,23 @@
 use mainstay_core::{Code, Error, Result};
 
 use super::dialect::{Dialect, is_wait_over};
-use super::side::{LOCK_WAIT, Side};
+use super::side::{BRIEF, LOCK_WAIT, Side};
+use super::trigger::literal;
 use super::which::Which;
 use crate::shard::key::POSTGRES_LOGICAL;
 
 /// Of the advisory locks, ours.
-const LOCK_CLASS: i32 = 0x6d73;
+pub(super) const LOCK_CLASS: i32 = 0x6d73;
 
 /// Whether each logical shard has moved away.
-const FENCE: &str = "mainstay_shard_fence";
+pub(super) const FENCE: &str = "mainstay_shard_fence";
 /// Primary keys of rows that were written.
-const LOG: &str = "mainstay_shard_log";
+pub(super) const LOG: &str = "mainstay_shard_log";
 /// Who works on each move.
 const MOVER: &str = "mainstay_shard_mover";
 
 impl Side {
-    /// The tables of ours, where they are missing; and in them, that `owner` works on the move.
+    /// The tables of ours, where they are missing; and in them, that `owner` works on the move: as [`take`](Self::take).
     pub(super) async fn prepare(&mut self, owner: &str, logical: u16) -> Result<()> {
         let (fence, log, mover) = (self.own(FENCE), self.own(LOG), self.own(MOVER));
         let (id, options, index) = match self.d {
@@ -56,8 +57,8 @@ impl Side {
                 format!("CREATE INDEX IF NOT EXISTS mainstay_shard_log_move ON {log} (move, id)");
             self.make(&index).await?;
             let there = format!(
-                "SELECT (to_regprocedure('{}') IS NOT NULL)::int::bigint",
-                quoted(&format!("{}.mainstay_logical(text)", self.schema))
+                "SELECT (to_regprocedure({}) IS NOT NULL)::int::bigint",
+                literal(&format!("{}.mainstay_logical(text)", self.schema))
             );
             if self.count(&there).await? == 0 {
                 self.make(POSTGRES_LOGICAL).await?;
@@ -84,7 +85,8 @@ impl Side {
         }
     }
 
-    /// From now on `owner` works on the move here: what another is in the middle of has ended.
+    /// From now on `owner` works on the move here: what another is in the middle of has ended. Whether it may, the
+    /// catalogue is asked afterwards: one that lost the move in between sets itself here, and goes no further.
     pub(super) async fn take(&mut self, owner: &str) -> Result<()> {
         let sql = format!(
             "UPDATE {} SET owner = '{owner}' WHERE move = '{}'",
@@ -101,238 +103,97 @@ impl Side {
             self.own(MOVER),
             self.id()
         );
-        let rows = self.ask(&sql, Vec::new()).await?;
+        self.is_owner(&sql, owner).await
+    }
+
+    async fn is_owner(&mut self, sql: &str, owner: &str) -> Result<()> {
+        let rows = self.ask(sql, Vec::new()).await?;
         match rows.first().and_then(|row| row.first()) {
             Some(Some(other)) if other == owner => Ok(()),
             _ => Err(taken()),
         }
     }
 
-    /// The triggers of each table. Writers that are under way are waited for, for moments at a time. Errors: DB-032
-    /// where there was none between them.
-    pub(super) async fn capture(&mut self, table: usize, which: &Which) -> Result<()> {
+    /// The triggers of a table, while `owner` works on the move. Writers that are under way are waited for, for moments at
+    /// a time. Errors: DB-032 where there was none between them; ROUTE-052 where another has the move, and nothing is made.
+    pub(super) async fn capture(&mut self, table: usize, which: &Which, owner: &str) -> Result<()> {
         match self.d {
             Dialect::Postgres => {
-                let (function, trigger) = self.postgres(table, which);
-                self.run(&function).await?;
-                self.patient(&trigger).await
+                let made = self.postgres_made(table, which);
+                self.patient(Some(owner), &made).await
             }
             Dialect::MariaDb => {
                 // Twice: MariaDB works a prepared statement out anew, with the tables that its triggers use, only where
                 // a trigger's time, in hundredths of a second, is after its own. One that was prepared in the same
                 // hundredth would fail from then on; of the second ones' time none is that does not know the first.
-                let once = self.mariadb(table, which);
+                let once = self.mariadb_made(table, which);
                 let pause = ["DO SLEEP(0.03)".to_owned()];
                 let twice = once.iter().cloned().chain(pause).chain(once.iter().cloned()).collect();
-                self.locked(table, twice).await
+                self.locked(table, Some(owner), twice).await
             }
         }
     }
 
-    /// PostgreSQL: once, for a moment. What it changes waits for whoever uses the table.
-    async fn patient(&mut self, sql: &str) -> Result<()> {
-        let limit = LOCK_WAIT.as_millis();
-        let whole = format!("BEGIN; SET LOCAL lock_timeout = {limit}; {sql}; COMMIT");
-        let done = self.run(&whole).await;
+    /// PostgreSQL: once, for a moment. What it changes waits for whoever uses the table. With an `owner`, only while that
+    /// one works on the move. Nobody else is kept waiting from one message to the next.
+    async fn patient(&mut self, owner: Option<&str>, sql: &str) -> Result<()> {
+        let begin = format!(
+            "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = {}; SET LOCAL statement_timeout = {1}; \
+             SET LOCAL idle_in_transaction_session_timeout = {1}",
+            LOCK_WAIT.as_millis(),
+            BRIEF.as_millis()
+        );
+        let done = async {
+            self.run(&begin).await?;
+            if let Some(owner) = owner {
+                self.hold(owner).await?;
+            }
+            self.run(&format!("{sql}; COMMIT")).await
+        }
+        .await;
         if done.is_err() {
-            self.rollback().await?;
+            self.undo().await;
         }
         done.map(drop)
     }
 
-    /// MariaDB: the same, with the table locked once for all of it.
-    async fn locked(&mut self, table: usize, sql: Vec<String>) -> Result<()> {
+    /// MariaDB: the same, with the table locked once for all of it. With an `owner`, the table that says who works on the
+    /// move can't be changed meanwhile. Should the mover stop in the middle, the server ends its connection, and the lock.
+    async fn locked(&mut self, table: usize, owner: Option<&str>, sql: Vec<String>) -> Result<()> {
+        let mover = self.own(MOVER);
+        let also = owner.map_or_else(String::new, |_| format!(", {mover} READ"));
         let lock = format!(
-            "SET STATEMENT max_statement_time = {} FOR LOCK TABLES {} WRITE",
+            "SET SESSION wait_timeout = {}; SET STATEMENT max_statement_time = {} FOR LOCK TABLES {} WRITE{also}",
+            BRIEF.as_secs(),
             LOCK_WAIT.as_secs_f64(),
             self.tables[table].full
         );
-        self.run(&lock).await?;
-        let mut done = Ok(());
-        for sql in sql {
-            done = self.run(&sql).await.map(drop);
-            if done.is_err() {
-                break;
+        let done = async {
+            self.run(&lock).await?;
+            if let Some(owner) = owner {
+                let sql = format!("SELECT owner FROM {mover} WHERE move = '{}'", self.id());
+                self.is_owner(&sql, owner).await?;
             }
+            for sql in sql {
+                self.run(&sql).await?;
+            }
+            Ok(())
         }
-        self.run("UNLOCK TABLES").await?;
-        done
-    }
-
-    fn trigger(&self, table: usize) -> String {
-        format!("{}{}_{table}", super::look::OWN, self.id())
-    }
-
-    fn postgres(&self, table: usize, which: &Which) -> (String, String) {
-        let of = &self.tables[table];
-        let name = self.trigger(table);
-        let function = format!("{}.{}", self.schema, self.d.name(&name));
-        let (fence, log, id) = (self.own(FENCE), self.own(LOG), self.id());
-        let which_of = |row: &str| which.sql(self.d, &of.keys, row, &self.schema);
-        let pk_of = |row: &str| self.d.json_array(&of.pk_texts(self.d, row));
-        let keys = |row: &str| {
-            let all: Vec<String> = of.keys.iter().map(|k| k.raw(self.d, row)).collect();
-            format!("ROW({})", all.join(", "))
-        };
-        let body = format!(
-            "DECLARE
-    v_moved boolean;
-    v_old boolean := false;
-    v_new boolean := false;
-BEGIN
-    IF current_setting('mainstay.mover', true) = '{id}' THEN RETURN NULL; END IF;
-    IF TG_OP = 'TRUNCATE' THEN
-        RAISE EXCEPTION 'a logical shard of this table is being moved: it can''t be truncated';
-    END IF;
-    IF TG_OP <> 'INSERT' THEN v_old := COALESCE({old}, false); END IF;
-    IF TG_OP = 'INSERT' THEN
-        v_new := COALESCE({new}, false);
-    ELSIF TG_OP = 'UPDATE' THEN
-        IF {new_key} IS NOT DISTINCT FROM {old_key} THEN
-            v_new := v_old;
-        ELSE
-            v_new := COALESCE({new}, false);
-        END IF;
-    END IF;
-    IF NOT (v_old OR v_new) THEN RETURN NULL; END IF;
-    PERFORM pg_advisory_xact_lock_shared({LOCK_CLASS}, {logical});
-    IF current_setting('transaction_isolation') IN ('read committed', 'read uncommitted') THEN
-        SELECT f.moved INTO v_moved FROM {fence} f WHERE f.move = '{id}';
-    ELSE
-        SELECT f.moved INTO v_moved FROM {fence} f WHERE f.move = '{id}' FOR SHARE;
-    END IF;
-    IF v_moved IS NULL THEN
-        RAISE EXCEPTION 'the move of logical shard {logical} began after this transaction' USING ERRCODE = '40001';
-    END IF;
-    IF v_moved THEN
-        RAISE EXCEPTION 'logical shard {logical} has moved to another shard' USING ERRCODE = 'MS026';
-    END IF;
-    IF v_old THEN
-        INSERT INTO {log} (move, tbl, pk) VALUES ('{id}', {table}, {old_pk});
-    END IF;
-    IF v_new AND NOT v_old THEN
-        INSERT INTO {log} (move, tbl, pk) VALUES ('{id}', {table}, {new_pk});
-    ELSIF v_new THEN
-        IF {new_pk} <> {old_pk} THEN
-            INSERT INTO {log} (move, tbl, pk) VALUES ('{id}', {table}, {new_pk});
-        END IF;
-    END IF;
-    RETURN NULL;
-END",
-            logical = which.logical,
-            old = which_of("OLD"),
-            new = which_of("NEW"),
-            old_key = keys("OLD"),
-            new_key = keys("NEW"),
-            old_pk = pk_of("OLD"),
-            new_pk = pk_of("NEW"),
-        );
-        // No text holds more tags than it has letters.
-        let tag = (0..=body.len())
-            .map(|n| format!("$mainstay_{n}$"))
-            .find(|tag| !body.contains(tag))
-            .unwrap_or_default();
-        // By its maker's rights: who writes needs none on our tables.
-        let make = format!(
-            "CREATE OR REPLACE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER \
-             SET search_path = pg_catalog, pg_temp AS {tag}\n{body}\n{tag}"
-        );
-        let (full, rows, whole) =
-            (&of.full, self.d.name(&name), self.d.name(&format!("{name}_all")));
-        let trigger = format!(
-            "DROP TRIGGER IF EXISTS {rows} ON {full}; DROP TRIGGER IF EXISTS {whole} ON {full}; \
-             CREATE TRIGGER {rows} AFTER INSERT OR UPDATE OR DELETE ON {full} FOR EACH ROW EXECUTE FUNCTION {function}(); \
-             CREATE TRIGGER {whole} BEFORE TRUNCATE ON {full} FOR EACH STATEMENT EXECUTE FUNCTION {function}()"
-        );
-        (make, trigger)
-    }
-
-    fn mariadb(&self, table: usize, which: &Which) -> Vec<String> {
-        let of = &self.tables[table];
-        let (fence, log, id) = (self.own(FENCE), self.own(LOG), self.id());
-        let which_of = |row: &str| {
-            format!("COALESCE({}, FALSE)", which.sql(self.d, &of.keys, row, &self.schema))
-        };
-        let note = |row: &str| {
-            let pk = self.d.json_array(&of.pk_texts(self.d, row));
-            format!("INSERT INTO {log} (move, tbl, pk) VALUES ('{id}', {table}, {pk});")
-        };
-        let guard = format!(
-            "SELECT moved INTO v_moved FROM {fence} WHERE move = '{id}' LOCK IN SHARE MODE;
-        IF v_moved IS NULL OR v_moved THEN
-            SIGNAL SQLSTATE '45000' SET MYSQL_ERRNO = 31026, MESSAGE_TEXT = 'logical shard {} has moved to another shard';
-        END IF;",
-            which.logical
-        );
-        let (old, new) = (which_of("OLD"), which_of("NEW"));
-        let one = |kind: &str, event: &str, old: &str, new: &str| {
-            let name = self.d.name(&format!("{}_{kind}", self.trigger(table)));
-            let note_old = if old == "FALSE" {
-                String::new()
-            } else {
-                format!("IF v_old THEN {} END IF;", note("OLD"))
-            };
-            let note_new = match (old, new) {
-                (_, "FALSE") => String::new(),
-                ("FALSE", _) => format!("IF v_new THEN {} END IF;", note("NEW")),
-                _ => {
-                    let [old, new] =
-                        ["OLD", "NEW"].map(|row| self.d.json_array(&of.pk_texts(self.d, row)));
-                    format!(
-                        "IF v_new AND NOT (v_old AND {old} = {new}) THEN {} END IF;",
-                        note("NEW")
-                    )
-                }
-            };
-            format!(
-                "CREATE OR REPLACE TRIGGER {name} AFTER {event} ON {} FOR EACH ROW
-BEGIN
-    DECLARE v_moved BOOLEAN DEFAULT NULL;
-    DECLARE v_old BOOLEAN DEFAULT FALSE;
-    DECLARE v_new BOOLEAN DEFAULT FALSE;
-    IF NOT (COALESCE(@mainstay_mover, '') = '{id}') THEN
-        SET v_old = {old};
-        SET v_new = {new};
-    END IF;
-    IF v_old OR v_new THEN
-        {guard}
-        {note_old}
-        {note_new}
-    END IF;
-END",
-                of.full
-            )
-        };
-        vec![
-            one("i", "INSERT", "FALSE", &new),
-            one("u", "UPDATE", &old, &new),
-            one("d", "DELETE", &old, "FALSE"),
-        ]
+        .await;
+        let over = self.run("UNLOCK TABLES; SET SESSION wait_timeout = @mainstay_wait").await;
+        done.and(over.map(drop))
     }
 
     /// Takes the triggers of a table away. Errors: DB-032 and DB-033 where there was no moment without writers.
     pub(super) async fn release(&mut self, table: usize) -> Result<()> {
-        let name = self.trigger(table);
         match self.d {
             Dialect::Postgres => {
-                let (full, function) = (
-                    self.tables[table].full.clone(),
-                    format!("{}.{}", self.schema, self.d.name(&name)),
-                );
-                let (rows, whole) = (self.d.name(&name), self.d.name(&format!("{name}_all")));
-                self.patient(&format!(
-                    "DROP TRIGGER IF EXISTS {rows} ON {full}; DROP TRIGGER IF EXISTS {whole} ON {full}; \
-                     DROP FUNCTION IF EXISTS {function}()"
-                ))
-                .await
+                let gone = self.postgres_gone(table);
+                self.patient(None, &gone).await
             }
             Dialect::MariaDb => {
-                let drop = |kind| {
-                    let trigger = self.d.name(&format!("{name}_{kind}"));
-                    format!("DROP TRIGGER IF EXISTS {}.{trigger}", self.schema)
-                };
-                let all = ["i", "u", "d"].map(drop).to_vec();
-                self.locked(table, all).await
+                let gone = self.mariadb_gone(table);
+                self.locked(table, None, gone).await
             }
         }
     }
@@ -433,9 +294,4 @@ END",
 
 pub(super) fn taken() -> Error {
     Error::new(Code::MoveUnfinished, "another has taken the move over").fix("let that one go on")
-}
-
-/// In a literal of PostgreSQL's.
-fn quoted(text: &str) -> String {
-    text.replace('\'', "''")
 }

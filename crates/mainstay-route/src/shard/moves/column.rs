@@ -119,6 +119,12 @@ impl Column {
         )
     }
 
+    /// Whether its text depends on the time zone of the session: MariaDB's triggers run in the writer's.
+    pub(super) fn is_zoned(&self) -> bool {
+        matches!(self.kind, Kind::MariaDb { way: Way::DateTime })
+            && self.full.starts_with("timestamp")
+    }
+
     /// The column itself, of the row that is called `of`.
     pub(super) fn raw(&self, d: Dialect, of: &str) -> String {
         format!("{of}.{}", d.name(&self.name))

@@ -97,8 +97,7 @@ impl Going<'_> {
     async fn differing(&mut self, rows: &[(usize, Pk)]) -> Result<Vec<(usize, Pk)>> {
         self.source.begin().await?;
         let done = self.differing_within(rows).await;
-        self.source.commit().await?;
-        done
+        self.source.after(done).await
     }
 
     /// As [`differing`](Self::differing), in a transaction of the source's that the caller began.
@@ -117,8 +116,7 @@ impl Going<'_> {
                 let here = digests(&mut self.source, table, some, &self.which).await?;
                 self.target.begin().await?;
                 let there = digests(&mut self.target, table, some, &self.which).await;
-                self.target.commit().await?;
-                let there = there?;
+                let there = self.target.after(there).await?;
                 let differ = some.iter().filter(|pk| here.get(*pk) != there.get(*pk));
                 out.extend(differ.map(|pk| (table, pk.clone())));
             }

@@ -16,7 +16,7 @@ use super::which::Which;
 /// Rows that are brought over in one transaction of the target.
 pub(super) const BATCH: usize = 500;
 /// Entries of the log that are followed at a time, at least; more once that is not all of them, since many are of the
-/// same rows then.
+/// same rows then. Whole rows, all in memory at once: their number is bounded, and not their size.
 const FOLLOWED: usize = 500;
 const FOLLOWED_MAX: usize = 8000;
 /// So few are not worth another round.
@@ -41,6 +41,8 @@ pub(super) struct Going<'m> {
     pub(super) which: Which,
     pub(super) source: Side,
     pub(super) target: Side,
+    /// It was begun here: nothing was made for it before.
+    pub(super) fresh: bool,
     /// Rows that were looked at, of the table at hand.
     pub(super) seen: u64,
     pub(super) lag: u64,
@@ -78,12 +80,31 @@ impl Going<'_> {
         self.mover.clock.sleep_until(began + least).await;
     }
 
+    /// Sets this owner on both sides; where `prepare`, with the tables of ours made there first. The catalogue is asked
+    /// afterwards: an owner that it named since sets itself after that, and what this one does then fails.
+    ///
+    /// Errors: ROUTE-052 where the move is another's.
+    pub(super) async fn take_sides(&mut self, prepare: bool) -> Result<()> {
+        // Before as well, so that one that slept leaves nothing behind.
+        self.lease.save().await?;
+        let (owner, logical) = (self.lease.owner.clone(), self.which.logical);
+        for side in [&mut self.source, &mut self.target] {
+            if prepare {
+                side.prepare(&owner, logical).await?;
+            } else {
+                side.take(&owner).await?;
+            }
+        }
+        self.lease.save().await
+    }
+
     /// The triggers of all tables. Errors: ROUTE-050 where writers never let it in.
     pub(super) async fn capture(&mut self) -> Result<()> {
+        let owner = self.lease.owner.clone();
         for table in 0..self.source.tables.len() {
             let mut attempt = 0;
             loop {
-                match self.source.capture(table, &self.which).await {
+                match self.source.capture(table, &self.which, &owner).await {
                     Err(error) if is_wait_over(&error) && attempt < TRIES => {
                         self.wait(attempt).await?;
                     }
@@ -133,7 +154,7 @@ impl Going<'_> {
         }
         .await;
         if done.is_err() {
-            target.rollback().await?;
+            target.undo().await;
         }
         done
     }
@@ -176,7 +197,7 @@ impl Going<'_> {
                     return Ok(count);
                 }
                 Err(error) => {
-                    self.source.rollback().await?;
+                    self.source.undo().await;
                     if !again(&error) || attempt >= UNTANGLED {
                         return Err(self.in_the_way(error));
                     }
@@ -268,8 +289,7 @@ impl Going<'_> {
         for attempt in 0.. {
             self.source.begin().await?;
             let lines = self.source.lines(table, pks, &self.which).await;
-            self.source.commit().await?;
-            let lines = lines?;
+            let lines = self.source.after(lines).await?;
             let count = lines.len();
             match self.put(&[Portion { table, pks: pks.to_vec(), lines }]).await {
                 Ok(()) => return Ok(count),

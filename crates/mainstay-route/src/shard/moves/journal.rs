@@ -102,6 +102,15 @@ pub struct Move {
     pub(super) placed: u32,
 }
 
+impl Move {
+    /// No row of it was brought over yet.
+    pub(super) fn untouched(&mut self) {
+        for table in &mut self.tables {
+            table.untouched = true;
+        }
+    }
+}
+
 /// A table of a move.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Progressed {
@@ -119,6 +128,17 @@ pub(super) struct Progressed {
 }
 
 impl Progressed {
+    fn new(of: &Named) -> Self {
+        Self {
+            name: of.name.clone(),
+            key: of.key.clone(),
+            cursor: None,
+            end: None,
+            copied: false,
+            untouched: false,
+        }
+    }
+
     pub(super) fn named(&self) -> Named {
         Named { name: self.name.clone(), key: self.key.clone() }
     }
@@ -158,12 +178,14 @@ impl Journal {
     }
 
     pub(super) async fn create(&self) -> Result<()> {
-        let options = if self.db.engine() == Engine::MySql {
-            " ENGINE = InnoDB CHARACTER SET utf8mb4"
+        let sql = if self.db.engine() == Engine::MySql {
+            // Its TEXT ends at 64 KiB, which many tables with long primary keys pass.
+            let table = TABLE.replace("tables TEXT", "tables LONGTEXT");
+            format!("{table} ENGINE = InnoDB CHARACTER SET utf8mb4")
         } else {
-            ""
+            TABLE.to_owned()
         };
-        match self.db.query(AssertSqlSafe(format!("{TABLE}{options}"))).execute().await {
+        match self.db.query(AssertSqlSafe(sql)).execute().await {
             Err(error) if matches!(error.code(), Code::Exists | Code::Unique) => Ok(()),
             other => other.map(drop),
         }
@@ -204,17 +226,7 @@ impl Journal {
         tables: &[Named],
         placed: u32,
     ) -> Result<Lease> {
-        let tables: Vec<Progressed> = tables
-            .iter()
-            .map(|t| Progressed {
-                name: t.name.clone(),
-                key: t.key.clone(),
-                cursor: None,
-                end: None,
-                copied: false,
-                untouched: false,
-            })
-            .collect();
+        let tables: Vec<Progressed> = tables.iter().map(Progressed::new).collect();
         let (id, owner, now) = (self.draw(), self.draw(), self.now_ms());
         let insert = "INSERT INTO mainstay_shard_moves (id, logical, open_logical, source, target, state, tables, \
             moved_rows, pause_us, placed, owner, beat_ms, since_ms) \
@@ -234,15 +246,7 @@ impl Journal {
             if error.code() != Code::Unique {
                 return Err(error);
             }
-            let state = self.open(logical).await?.map_or("unknown", |(of, ..)| of.state.name());
-            let what =
-                format!("a move of the logical shard {logical} is not finished: it is {state}");
-            let error = Error::new(Code::MoveUnfinished, what);
-            return Err(if state == State::Done.name() {
-                error.fix("clean up after it first: mainstay shards move --finish")
-            } else {
-                error
-            });
+            return Err(self.unfinished(logical).await);
         }
         let of = Move {
             id,
@@ -257,6 +261,21 @@ impl Journal {
             placed,
         };
         Ok(Lease { journal: self.clone(), of, owner, beat_ms: now })
+    }
+
+    /// What a move of a logical shard is told that has one already.
+    async fn unfinished(&self, logical: u16) -> Error {
+        let state = match self.open(logical).await {
+            Ok(found) => found.map_or("unknown", |(of, ..)| of.state.name()),
+            Err(error) => return error,
+        };
+        let what = format!("a move of the logical shard {logical} is not finished: it is {state}");
+        let error = Error::new(Code::MoveUnfinished, what);
+        if state == State::Done.name() {
+            error.fix("clean up after it first: mainstay shards move --finish")
+        } else {
+            error
+        }
     }
 
     /// Takes an open move over, once nobody works on it. Errors: ROUTE-052 while somebody does; ROUTE-050 where there is
@@ -349,6 +368,18 @@ impl Lease {
         }
         self.beat_ms = now;
         Ok(())
+    }
+
+    /// Whether the map was saved after all, by a commit whose answer did not come.
+    pub(super) async fn is_done(&mut self) -> Result<bool> {
+        let sql =
+            "SELECT since_ms FROM mainstay_shard_moves WHERE id = $1 AND owner = $2 AND state = $3";
+        let query = self.journal.db.query(sql).bind(self.of.id.as_str()).bind(self.owner.as_str());
+        let since: Option<(i64,)> = query.bind(State::Done.name()).optional().await?;
+        if let Some((since,)) = since {
+            (self.of.state, self.of.since_ms) = (State::Done, since.unsigned_abs());
+        }
+        Ok(since.is_some())
     }
 
     /// Comes to another state.

@@ -64,6 +64,14 @@ fn checked(named: &Named, side: &str, found: Found) -> Result<Table> {
         ))
         .why("one of its columns is generated, or of a type whose texts are in another order"));
     }
+    if let Some(at) = places.iter().find(|at| columns[**at].is_zoned()) {
+        let column = &columns[*at].name;
+        return Err(refused(format!(
+            "the primary key of {name:?} on {side} has the TIMESTAMP {column:?}"
+        ))
+        .why("its text, by which changes are logged, depends on the time zone of who writes")
+        .fix("make it a DATETIME"));
+    }
     let mut keys = Vec::new();
     for key in &named.key {
         let column = columns.iter().find(|c| c.name == *key).ok_or_else(|| {
@@ -97,8 +105,8 @@ fn missing(side: &str, name: &str) -> Error {
 }
 
 async fn postgres(db: &Db, side: &str, named: &Named) -> Result<Table> {
-    const TABLE: &str = "SELECT c.oid::bigint, n.nspname::text, c.reltuples::bigint \
-        FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+    const TABLE: &str = "SELECT c.oid::bigint, n.nspname::text, c.reltuples::bigint, row_security_active(c.oid), \
+        c.relkind = 'r' AND EXISTS (SELECT 1 FROM pg_inherits i WHERE i.inhparent = c.oid) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
         WHERE c.relname = $1 AND c.relkind IN ('r', 'p') AND pg_table_is_visible(c.oid)";
     // A length of -1 is that of the type without one, which no text is cut off to.
     const COLUMNS: &str = "SELECT a.attname::text, format_type(a.atttypid, -1), \
@@ -110,9 +118,22 @@ async fn postgres(db: &Db, side: &str, named: &Named) -> Result<Table> {
         CROSS JOIN LATERAL unnest(i.indkey::int2[]) WITH ORDINALITY k(n, place) \
         JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.n \
         WHERE i.indrelid = $1::bigint::oid AND i.indisprimary AND k.place <= i.indnkeyatts ORDER BY k.place";
-    let found: Option<(i64, String, i64)> =
-        db.query(TABLE).bind(named.name.as_str()).optional().await?;
-    let (oid, schema, rows) = found.ok_or_else(|| missing(side, &named.name))?;
+    let name = &named.name;
+    let found: Option<(i64, String, i64, bool, bool)> =
+        db.query(TABLE).bind(name.as_str()).optional().await?;
+    let (oid, schema, rows, hides, has_children) = found.ok_or_else(|| missing(side, name))?;
+    if hides {
+        return Err(refused(format!(
+            "the table {name:?} on {side} hides rows from the account that moves"
+        ))
+        .why("its row-level security holds for that account, and what it does not see stays behind")
+        .fix("move with the table's owner, or with an account that has BYPASSRLS"));
+    }
+    if has_children {
+        return Err(refused(format!("other tables on {side} inherit from {name:?}"))
+            .why("their rows are seen with its own, and none of its triggers runs for them")
+            .fix("make them partitions, or tables by themselves"));
+    }
     let all: Vec<(String, String, String, bool, String)> =
         db.query(COLUMNS).bind(oid).all().await?;
     let primary: Vec<(String,)> = db.query(PRIMARY).bind(oid).all().await?;
@@ -302,10 +323,10 @@ pub(super) async fn may_be_silent(session: &mut Session, d: Dialect) -> Result<b
         return Ok(false);
     }
     let tried = session.run("BEGIN; SET LOCAL session_replication_role = replica").await;
-    session.run("ROLLBACK").await?;
+    let over = session.run("ROLLBACK").await;
     match tried {
-        Ok(_) => Ok(true),
-        Err(error) if error.code() == Code::Denied => Ok(false),
+        Ok(_) => over.map(|_| true),
+        Err(error) if error.code() == Code::Denied => over.map(|_| false),
         Err(error) => Err(error),
     }
 }

@@ -70,7 +70,7 @@ impl Mover {
     }
 
     /// Rows that are looked at in one statement, of which those of the logical shard are copied, 500 in a transaction;
-    /// default 5,000, from 1 to 100,000.
+    /// default 5,000, from 1 to 100,000. Of all that are looked at the keys alone are in memory, of the 500 the whole rows.
     #[must_use]
     pub fn chunk(mut self, rows: usize) -> Self {
         self.chunk = rows.clamp(1, 100_000);
@@ -128,6 +128,11 @@ impl Mover {
     /// The catalogue's map, with its epoch, which the handle has then too. Errors: ROUTE-050 where it has none.
     pub(super) async fn newest(&self) -> Result<(Map, u64)> {
         self.shards.refresh(&self.store).await?;
+        self.stored().await
+    }
+
+    /// The same, whatever the handle makes of it.
+    pub(super) async fn stored(&self) -> Result<(Map, u64)> {
         let none = || {
             Error::new(Code::MoveRefused, "there is no map in the catalogue")
                 .fix("save it with MapStore::save, and let all clients watch it")
@@ -154,7 +159,9 @@ impl Mover {
     /// to the logical shard then fail with ROUTE-026 until one of the two is done.
     ///
     /// Errors: ROUTE-050 (it can't be moved as things stand), ROUTE-023 (it would leave its region), ROUTE-052 (a move of
-    /// it is not over), ROUTE-051 (the sides differ); ROUTE-021; those of the databases, after which it can be resumed.
+    /// it is not over), ROUTE-051 (the sides differ; it names some primary keys, also where those are personal data);
+    /// ROUTE-021; those of the databases, after which it can be resumed. What is refused before a row is copied leaves no
+    /// open move.
     pub async fn start(&self, logical: u16, to: &str) -> Result<Outcome> {
         let (map, _) = self.newest().await?;
         let from = map.owner(logical).ok_or_else(|| {
@@ -169,6 +176,38 @@ impl Mover {
         }
         // Whether the map would allow it.
         map.assign(logical, to)?;
+        self.named()?;
+        let which = Which::new(&map, logical);
+        let source = self.db(from)?;
+        let tables = look::ordered(&source, Dialect::of(&source)?, &self.tables).await?;
+        self.look(from, to, &tables, &which).await?;
+        let journal = self.journal();
+        journal.create().await?;
+        let mut lease = journal.begin(logical, from, to, &tables, which.fingerprint()).await?;
+        let opened = async {
+            // Another map may have come before it was known that the logical shard moves.
+            let (map, _) = self.newest().await?;
+            let which = Which::new(&map, logical);
+            let sides = self.sides(&lease.of, &which).await?;
+            Ok((which, sides))
+        };
+        let (which, sides) = match opened.await {
+            Ok(opened) => opened,
+            Err(error) => {
+                // Nothing was made for it: it is over, unless the catalogue can't be told.
+                if lease.enter(State::RolledBack).await.is_err() {
+                    lease.let_go().await;
+                }
+                return Err(error);
+            }
+        };
+        let mut going = self.going(lease, which, sides, true);
+        going.enter(State::Prepared).await?;
+        self.end(going, Self::forward).await
+    }
+
+    /// Errors: ROUTE-050 where the tables that were named can't be those of a move.
+    fn named(&self) -> Result<()> {
         if self.tables.is_empty() || self.tables.len() > TABLES_MAX {
             let what = format!("a move is of 1 to {TABLES_MAX} tables, not {}", self.tables.len());
             return Err(Error::new(Code::MoveRefused, what));
@@ -183,19 +222,7 @@ impl Mover {
                 return Err(Error::new(Code::MoveRefused, what));
             }
         }
-        let which = Which::new(&map, logical);
-        let source = self.db(from)?;
-        let tables = look::ordered(&source, Dialect::of(&source)?, &self.tables).await?;
-        self.look(from, to, &tables, &which).await?;
-        let journal = self.journal();
-        journal.create().await?;
-        let lease = journal.begin(logical, from, to, &tables, which.fingerprint()).await?;
-        // Another map may have come before it was known that the logical shard moves.
-        let (map, _) = self.newest().await?;
-        let which = Which::new(&map, logical);
-        let mut going = self.open(lease, which).await?;
-        going.enter(State::Prepared).await?;
-        self.end(going, Self::forward).await
+        Ok(())
     }
 
     /// Goes on with a move of the logical shard that was cut off, or with its being taken back.
@@ -227,9 +254,7 @@ impl Mover {
         }
         if going.lease.of.state != State::RollingBack {
             if going.lease.of.state == State::Prepared {
-                for table in &mut going.lease.of.tables {
-                    table.untouched = true;
-                }
+                going.lease.of.untouched();
             }
             // From here on the map can't be changed for it.
             going.enter(State::RollingBack).await?;
@@ -298,35 +323,36 @@ impl Mover {
         Ok([source, target])
     }
 
-    async fn open(&self, lease: Lease, which: Which) -> Result<Going<'_>> {
-        let named: Vec<Named> =
-            lease.of.tables.iter().map(super::journal::Progressed::named).collect();
-        let (from, to, id) = (&lease.of.from, &lease.of.to, &lease.of.id);
-        let opened = async {
-            let [source, target] = self.look(from, to, &named, &which).await?;
-            let source = Side::open(from, self.db(from)?, id, source, &which).await?;
-            let target = Side::open(to, self.db(to)?, id, target, &which).await?;
-            for side in [&source, &target] {
-                look::triggers(&side.db, side.d, &side.name, &side.tables, side.is_silent())
-                    .await?;
-            }
-            Ok((source, target))
-        };
-        match opened.await {
-            Ok((source, target)) => Ok(Going {
-                mover: self,
-                lease,
-                which,
-                source,
-                target,
-                seen: 0,
-                lag: 0,
-                restless: Vec::new(),
-            }),
-            Err(error) => {
-                lease.let_go().await;
-                Err(error)
-            }
+    /// The two sides, looked at and connected to. Errors: ROUTE-050, those of the databases.
+    async fn sides(&self, of: &Move, which: &Which) -> Result<[Side; 2]> {
+        let named: Vec<Named> = of.tables.iter().map(super::journal::Progressed::named).collect();
+        let (from, to, id) = (&of.from, &of.to, &of.id);
+        let [source, target] = self.look(from, to, &named, which).await?;
+        let source = Side::open(from, self.db(from)?, id, source, which).await?;
+        let target = Side::open(to, self.db(to)?, id, target, which).await?;
+        for side in [&source, &target] {
+            look::triggers(&side.db, side.d, &side.name, &side.tables, side.is_silent()).await?;
+        }
+        Ok([source, target])
+    }
+
+    fn going(
+        &self,
+        lease: Lease,
+        which: Which,
+        [source, target]: [Side; 2],
+        fresh: bool,
+    ) -> Going<'_> {
+        Going {
+            mover: self,
+            lease,
+            which,
+            source,
+            target,
+            fresh,
+            seen: 0,
+            lag: 0,
+            restless: Vec::new(),
         }
     }
 
@@ -335,7 +361,14 @@ impl Mover {
         let journal = self.journal();
         journal.create().await?;
         let lease = journal.take(logical).await?;
-        self.open(lease, Which::new(&map, logical)).await
+        let which = Which::new(&map, logical);
+        match self.sides(&lease.of, &which).await {
+            Ok(sides) => Ok(self.going(lease, which, sides, false)),
+            Err(error) => {
+                lease.let_go().await;
+                Err(error)
+            }
+        }
     }
 
     /// Does it, and lets others at it where it failed.
@@ -370,17 +403,11 @@ impl Mover {
         if going.which.fingerprint() != going.lease.of.placed {
             return Err(replaced());
         }
-        let owner = going.lease.owner.clone();
         if going.lease.of.state == State::Prepared {
-            self.vacant(going).await?;
-            going.source.prepare(&owner, going.which.logical).await?;
-            going.target.prepare(&owner, going.which.logical).await?;
-            going.tell(Step::Prepared, None);
-            going.capture().await?;
+            self.ready(going).await?;
             going.enter(State::Copying).await?;
         } else {
-            going.source.take(&owner).await?;
-            going.target.take(&owner).await?;
+            going.take_sides(false).await?;
         }
         if going.lease.of.state == State::Copying {
             going.copy().await?;
@@ -395,6 +422,49 @@ impl Mover {
             going.enter(State::Switching).await?;
         }
         going.switch().await
+    }
+
+    /// Up to the triggers. Where it can't be, as things stand, the move is taken back, so that it is not left open.
+    async fn ready(&self, going: &mut Going<'_>) -> Result<()> {
+        match self.vacant(going).await {
+            Err(error) if error.code() == Code::MoveRefused => {
+                return Err(self.withdrawn(going, error).await);
+            }
+            other => other?,
+        }
+        match going.take_sides(true).await {
+            Err(error) if error.code() == Code::Denied && going.fresh => {
+                // There are no triggers yet, and what else there is of it nobody reads.
+                for side in [&mut going.source, &mut going.target] {
+                    if let Err(error) = side.forget().await {
+                        tracing::debug!(%error, "what was noted of a refused move may be left");
+                    }
+                }
+                going.enter(State::RolledBack).await?;
+                return Err(error);
+            }
+            other => other?,
+        }
+        going.tell(Step::Prepared, None);
+        match going.capture().await {
+            Err(error) if error.code() == Code::Denied => Err(self.withdrawn(going, error).await),
+            other => other,
+        }
+    }
+
+    /// Takes a move back of which no row was brought over, for the error that it gives.
+    async fn withdrawn(&self, going: &mut Going<'_>, error: Error) -> Error {
+        going.lease.of.untouched();
+        let done = async {
+            going.enter(State::RollingBack).await?;
+            self.back(going).await
+        };
+        match done.await {
+            Ok(()) => error,
+            Err(other) => {
+                error.note(format!("the move is open still, since {other}: roll it back"))
+            }
+        }
     }
 
     /// Errors: ROUTE-050 where the target has rows of the logical shard already: whose they are nobody knows, and taking
@@ -417,7 +487,6 @@ impl Mover {
                     let error = Error::new(Code::MoveRefused, what)
                         .why("the map does not have them there: they were written by a client with another map, or left behind")
                         .fix("look at them with mainstay shards verify, and remove them or put them where they belong");
-                    going.enter(State::RolledBack).await?;
                     return Err(error);
                 }
                 going.lease.beat().await?;
@@ -433,11 +502,8 @@ impl Mover {
     }
 
     async fn back(&self, going: &mut Going<'_>) -> Result<()> {
-        let owner = going.lease.owner.clone();
-        // Of one that was cut off while it was prepared, they may not be there.
-        for side in [&mut going.source, &mut going.target] {
-            side.prepare(&owner, going.which.logical).await?;
-        }
+        // Of one that was cut off while it was prepared, the tables may not be there.
+        going.take_sides(true).await?;
         self.open_again(going).await?;
         going.release().await?;
         self.delete(going, false).await?;
@@ -447,8 +513,7 @@ impl Mover {
     }
 
     async fn clean(&self, going: &mut Going<'_>) -> Result<()> {
-        let owner = going.lease.owner.clone();
-        going.source.prepare(&owner, going.which.logical).await?;
+        going.take_sides(true).await?;
         self.delete(going, true).await?;
         going.release().await?;
         going.source.forget().await?;
@@ -488,7 +553,7 @@ impl Mover {
                         side.commit().await
                     };
                     if let Err(error) = done.await {
-                        side.rollback().await?;
+                        side.undo().await;
                         return Err(error);
                     }
                 }

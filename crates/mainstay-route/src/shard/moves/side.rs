@@ -12,6 +12,10 @@ use super::which::Which;
 
 /// Where a statement of ours waits for whoever writes: so long at a time, so that those who wait behind it do not notice.
 pub(super) const LOCK_WAIT: Duration = Duration::from_millis(150);
+/// Where others wait for us: after so long without a word of us the server ends the transaction, or the lock.
+pub(super) const BRIEF: Duration = Duration::from_secs(1);
+/// The same of other transactions, for which another mover alone waits.
+const IDLE: Duration = Duration::from_secs(60);
 
 pub(super) struct Side {
     pub(super) name: String,
@@ -69,7 +73,7 @@ impl Side {
             let sql = format!(
                 "SET SESSION sql_mode = 'NO_AUTO_VALUE_ON_ZERO,NO_ENGINE_SUBSTITUTION,STRICT_ALL_TABLES', \
                  time_zone = '+00:00', foreign_key_checks = 0, innodb_lock_wait_timeout = 2, \
-                 tx_isolation = 'READ-COMMITTED', @mainstay_mover = '{}'",
+                 tx_isolation = 'READ-COMMITTED', @mainstay_mover = '{}', @mainstay_wait = @@SESSION.wait_timeout",
                 self.id
             );
             self.session.run(&sql).await?;
@@ -92,19 +96,37 @@ impl Side {
         self.silent
     }
 
-    /// Begins a transaction in which what is written runs no triggers of ours, nor others.
+    /// Begins a transaction in which what is written runs no triggers of ours, nor others; and in which a policy of
+    /// PostgreSQL's that would hide rows is an error.
     pub(super) async fn begin(&mut self) -> Result<()> {
+        self.begin_with(IDLE, "").await
+    }
+
+    /// As [`begin`](Self::begin), where writers will wait for it: cut off from whoever began it, it ends by itself.
+    pub(super) async fn begin_brief(&mut self) -> Result<()> {
+        let limit = format!("SET LOCAL statement_timeout = {}; ", BRIEF.as_millis());
+        self.begin_with(BRIEF, &limit).await
+    }
+
+    async fn begin_with(&mut self, idle: Duration, postgres: &str) -> Result<()> {
         let sql = match self.d {
-            Dialect::MariaDb => "BEGIN".to_owned(),
+            // Between transactions they mean nothing: the next one sets its own.
+            Dialect::MariaDb => format!(
+                "SET SESSION idle_transaction_timeout = {0}, idle_write_transaction_timeout = {0}, \
+                 idle_readonly_transaction_timeout = {0}; BEGIN",
+                idle.as_secs()
+            ),
             Dialect::Postgres => {
                 let silent =
                     if self.silent { "SET LOCAL session_replication_role = replica; " } else { "" };
                 format!(
-                    "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = {}; {silent}\
+                    "BEGIN ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = {}; {silent}{postgres}\
+                     SET LOCAL idle_in_transaction_session_timeout = {}; SET LOCAL row_security = off; \
                      SET LOCAL mainstay.mover = '{}'; SET LOCAL timezone = 'UTC'; SET LOCAL datestyle = 'ISO'; \
                      SET LOCAL intervalstyle = 'postgres'; SET LOCAL bytea_output = 'hex'; \
                      SET LOCAL extra_float_digits = 1",
                     2 * LOCK_WAIT.as_millis(),
+                    idle.as_millis(),
                     self.id
                 )
             }
@@ -118,6 +140,20 @@ impl Side {
 
     pub(super) async fn rollback(&mut self) -> Result<()> {
         self.session.run("ROLLBACK").await.map(drop)
+    }
+
+    /// Rolls back after an error, which is what the caller is told of.
+    pub(super) async fn undo(&mut self) {
+        if let Err(error) = self.rollback().await {
+            tracing::debug!(%error, "a transaction of a move could not be rolled back");
+        }
+    }
+
+    /// Ends a transaction that only reads; what went wrong first is what is told.
+    pub(super) async fn after<T>(&mut self, done: Result<T>) -> Result<T> {
+        let ended = self.commit().await;
+        let value = done?;
+        ended.map(|()| value)
     }
 
     pub(super) async fn run(&mut self, sql: &str) -> Result<u64> {
@@ -162,8 +198,7 @@ impl Side {
         self.begin().await?;
         let sql = self.tables[table].last(self.d);
         let rows = self.ask(&sql, Vec::new()).await;
-        self.commit().await?;
-        let row = rows?.into_iter().next();
+        let row = self.after(rows).await?.into_iter().next();
         Ok(row.map(|row| row.into_iter().map(Option::unwrap_or_default).collect()))
     }
 
@@ -177,8 +212,7 @@ impl Side {
     ) -> Result<Vec<Seen>> {
         self.begin().await?;
         let seen = self.scan_within(table, cursor, end, limit).await;
-        self.commit().await?;
-        seen
+        self.after(seen).await
     }
 
     async fn scan_within(
@@ -243,10 +277,12 @@ impl Side {
         Ok(out)
     }
 
-    /// How many of these primary keys are there.
+    /// How many of these primary keys are there; in a transaction of its own.
     pub(super) async fn present(&mut self, table: usize, pks: &[Pk]) -> Result<u64> {
         let (sql, values) = self.tables[table].present(self.d, pks);
-        let rows = self.session.rows(&sql, values).await?;
+        self.begin().await?;
+        let rows = self.session.rows(&sql, values).await;
+        let rows = self.after(rows).await?;
         rows.first().map_or(Ok(0), |row| row.at::<i64>(0).map(|n| n.max(0).unsigned_abs()))
     }
 

@@ -18,8 +18,9 @@ use crate::shard::map::Map;
 const BUDGET: Duration = Duration::from_millis(350);
 /// Then it is left as verified, to be resumed.
 const ATTEMPTS: u32 = 60;
-/// Others may change the map at the same time.
-const MAPS: u32 = 10;
+/// For so long the map's change is tried, once the source is shut: others may change it at the same time, and the
+/// catalogue may be away for a moment.
+const LEAD: Duration = Duration::from_secs(10);
 /// Entries that are brought over while writers wait.
 const LAST: usize = 2000;
 
@@ -52,17 +53,21 @@ impl Going<'_> {
             self.drain().await?;
             self.lease.beat().await?;
             self.tell(Step::Locking, None);
-            self.source.begin().await?;
+            self.source.begin_brief().await?;
             let began = self.mover.clock.now();
             let clock = self.mover.clock.clone();
-            let done = match clock.timeout_at(began + BUDGET, self.shut_within()).await {
+            let tried = clock.timeout_at(began + BUDGET, self.shut_within()).await;
+            let late = clock.now() >= began + BUDGET;
+            let done = match tried {
                 Some(Ok(true)) => return Ok(Some(began)),
-                Some(done) => {
-                    let rolled = self.source.rollback().await;
-                    done.and(rolled)
+                Some(Ok(false)) => self.source.rollback().await,
+                Some(Err(error)) if !late || is_of_the_move(&error) => {
+                    self.source.undo().await;
+                    Err(error)
                 }
-                // In the middle of something: what it was is over once its connection is.
-                None => {
+                // In the middle of something: what it was is over once its connection is. Or stopped for so long that the
+                // server has ended it; if it was shut all the same, the next look tells.
+                _ => {
                     self.source.renew().await?;
                     self.target.renew().await
                 }
@@ -112,7 +117,8 @@ impl Going<'_> {
 
     /// The map that leads to the new shard, and the epoch that it comes after. Errors: ROUTE-050, ROUTE-023.
     async fn next_map(&self) -> Result<(Map, u64)> {
-        let (map, epoch) = self.mover.newest().await?;
+        // The catalogue's: whether this handle has a database for each of its shards is of no matter here.
+        let (map, epoch) = self.mover.stored().await?;
         let (logical, from) = (self.lease.of.logical, self.lease.of.from.as_str());
         let same = Which::new(&map, logical).fingerprint() == self.lease.of.placed;
         if !same || map.owner(logical) != Some(from) {
@@ -121,15 +127,14 @@ impl Going<'_> {
         Ok((map.assign(logical, &self.lease.of.to)?, epoch))
     }
 
-    /// Changes the map. Errors: ROUTE-050, ROUTE-023, and those of the catalogue; the source stays shut then.
+    /// Changes the map. Nobody can write until then: what may pass is tried again for a while.
+    ///
+    /// Errors: ROUTE-050, ROUTE-023, and those of the catalogue; the source stays shut then.
     async fn lead(&mut self, next: &mut Option<(Map, u64)>) -> Result<()> {
-        let mut last = None;
-        for attempt in 0..MAPS {
-            let (map, epoch) = match next.take() {
-                Some(next) => next,
-                None => self.next_map().await?,
-            };
-            match self.lease.save_map(&map, epoch).await {
+        let clock = self.mover.clock.clone();
+        let until = clock.now() + LEAD;
+        for attempt in 0.. {
+            let error = match self.lead_once(next.take(), attempt > 0).await {
                 Ok(saved) => {
                     // Others hear of it by their own looks.
                     if let Err(error) = self.mover.shards.replace_map(saved) {
@@ -137,12 +142,42 @@ impl Going<'_> {
                     }
                     return Ok(());
                 }
-                Err(error) if error.code() == Code::ShardStale => last = Some(error),
-                Err(error) => return Err(error),
+                Err(error) => error,
+            };
+            if error.code() == Code::MoveUnfinished {
+                return Err(error);
             }
-            self.wait(attempt).await?;
+            let lasts =
+                matches!(error.code(), Code::MoveRefused | Code::ShardMap | Code::ShardResidency);
+            if lasts || clock.now() >= until {
+                let logical = self.lease.of.logical;
+                return Err(error.note(format!(
+                    "writes to the logical shard {logical} fail with ROUTE-026 until the move is resumed or rolled back"
+                )));
+            }
+            // Without a sign of life to the catalogue, which may be what does not answer.
+            let wait = Duration::from_millis(20) * 2u32.saturating_pow(attempt.min(4));
+            clock.sleep(self.mover.rng.jittered(wait, 0.5)).await;
         }
-        Err(last.unwrap_or_else(replaced))
+        Ok(())
+    }
+
+    /// Once; where it was tried before, it may have been done by a commit whose answer did not come.
+    async fn lead_once(&mut self, next: Option<(Map, u64)>, again: bool) -> Result<Map> {
+        if again && self.lease.is_done().await? {
+            return Ok(self.mover.stored().await?.0);
+        }
+        let (map, epoch) = match next {
+            Some(next) => next,
+            None => self.next_map().await?,
+        };
+        let done = self.lease.save_map(&map, epoch).await;
+        // That commit may have come only now.
+        let taken = done.as_ref().is_err_and(|error| error.code() == Code::MoveUnfinished);
+        if again && taken && self.lease.is_done().await? {
+            return Ok(self.mover.stored().await?.0);
+        }
+        done
     }
 }
 
@@ -154,13 +189,13 @@ impl Mover {
             if !going.source.is_fenced().await? {
                 return Ok(());
             }
-            going.source.begin().await?;
+            going.source.begin_brief().await?;
             let done = unlocked(&mut going.source, going.which.logical, &owner).await;
             match done {
                 Ok(true) => return Ok(()),
                 Ok(false) => going.source.rollback().await?,
                 Err(error) => {
-                    going.source.rollback().await?;
+                    going.source.undo().await;
                     return Err(error);
                 }
             }
@@ -172,6 +207,11 @@ impl Mover {
         )
         .fix("end the transactions that stay open on it, and roll back again"))
     }
+}
+
+/// What no other try changes.
+fn is_of_the_move(error: &Error) -> bool {
+    matches!(error.code(), Code::MoveRefused | Code::MoveUnfinished | Code::MoveVerify)
 }
 
 async fn unlocked(source: &mut Side, logical: u16, owner: &str) -> Result<bool> {

@@ -129,8 +129,8 @@ impl Which {
             }
         };
         let pinned = case(d, &self.pins, [&whole_bytes, &head_bytes], &way);
-        // An empty key is none.
-        format!("({head} <> '' AND {pinned})")
+        // An empty key is none; one of blanks is one, which a comparison may take for empty.
+        format!("(OCTET_LENGTH({head}) > 0 AND {pinned})")
     }
 }
 

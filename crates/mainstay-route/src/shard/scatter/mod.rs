@@ -83,7 +83,9 @@ pub struct Scatter<'s> {
 /// rows that belong together share a key, or one side is a [reference table](super::Builder::reference).
 /// Likewise a subquery. An aggregate that you have defined yourself is not recognised.
 ///
-/// It reads each shard at its own moment: there is no snapshot of all.
+/// It reads each shard at its own moment: there is no snapshot of all. And all that each shard has: while a logical shard
+/// [moves](super::moves), its rows are on two, and **are given and counted twice**, from the first that is copied until
+/// the move is [finished](super::moves::Mover::finish).
 #[must_use = "a question does nothing until all or groups is awaited"]
 #[derive(Debug)]
 pub struct Question<'s> {

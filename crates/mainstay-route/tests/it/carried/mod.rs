@@ -5,6 +5,7 @@ mod durability;
 mod http;
 mod jobs;
 mod loaders;
+mod writes;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
@@ -28,7 +29,12 @@ impl Pair {
             (OnceCell::const_new(), Mutex::const_new(()));
         let (servers, turn) = if engine == Engine::MariaDb { &MARIADB } else { &POSTGRES };
         let turn = turn.lock().await;
-        let servers = servers.get_or_init(|| Servers::new(engine, 1)).await;
+        // For transactions over several databases.
+        let settings: &[&str] = match engine {
+            Engine::Postgres => &["max_prepared_transactions=10"],
+            _ => &[],
+        };
+        let servers = servers.get_or_init(|| Servers::with(engine, 1, settings)).await;
         // Where a test failed in the middle.
         servers.replica(0).resume_apply().await;
         if engine == Engine::Postgres {

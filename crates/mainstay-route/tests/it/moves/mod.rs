@@ -5,5 +5,7 @@ mod fenced;
 mod load;
 mod placed;
 mod refused;
+mod slept;
 mod support;
 mod whole;
+mod written;

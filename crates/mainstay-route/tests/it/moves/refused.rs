@@ -13,6 +13,7 @@ crate::on_servers!(
     a_planted_difference_is_found,
     a_second_mover_is_refused,
     rows_that_are_there_already_are_left_alone,
+    a_trigger_that_would_run_leaves_no_open_move,
 );
 
 #[track_caller]
@@ -201,6 +202,7 @@ async fn rows_that_are_there_already_are_left_alone(engine: Engine) {
     );
     assert_eq!(orders(&two.b).await.len(), 1);
     assert!(two.mover().moves(false).await.unwrap().is_empty());
+    nothing_left(&two).await;
     two.b.script("DELETE FROM orders; DELETE FROM users").await.unwrap();
     // A row of another key is in the way of one of these.
     two.b.query("INSERT INTO users (id, name) VALUES (1, 'other')").execute().await.unwrap();
@@ -212,6 +214,34 @@ async fn rows_that_are_there_already_are_left_alone(engine: Engine) {
     let there: Vec<(i64, i64)> = two.b.query("SELECT id, user_id FROM orders").all().await.unwrap();
     assert_eq!(there, [(user * 100, 1)], "the other's is as it was");
     assert_eq!(two.b.engine() == Kind::Postgres, engine == Engine::Postgres);
+    two.end().await;
+}
+
+async fn a_trigger_that_would_run_leaves_no_open_move(engine: Engine) {
+    let two = Two::orders(engine).await;
+    two.fill(1).await;
+    two.b
+        .script(if engine == Engine::MariaDb {
+            "CREATE TRIGGER theirs BEFORE INSERT ON users FOR EACH ROW SET NEW.name = 'x'"
+        } else {
+            "CREATE FUNCTION theirs() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'; \
+             CREATE TRIGGER theirs BEFORE INSERT ON users FOR EACH ROW EXECUTE FUNCTION theirs(); \
+             ALTER TABLE users ENABLE ALWAYS TRIGGER theirs"
+        })
+        .await
+        .unwrap();
+    let error = refused(two.mover(), "b").await;
+    assert_eq!(error.code(), Code::MoveRefused);
+    assert!(error.what().contains("has the trigger \"theirs\""), "{}", error.report());
+    let all = two.mover().moves(true).await.unwrap();
+    assert_eq!(all.iter().map(|of| of.state).collect::<Vec<_>>(), [State::RolledBack]);
+    let drop = if engine == Engine::MariaDb {
+        "DROP TRIGGER theirs"
+    } else {
+        "DROP TRIGGER theirs ON users"
+    };
+    two.b.script(drop).await.unwrap();
+    two.mover().start(LOGICAL, "b").await.unwrap();
     two.end().await;
 }
 
