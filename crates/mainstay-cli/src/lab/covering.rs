@@ -1,6 +1,8 @@
 //! `mainstay lab covering-index`: a query that finds its rows by an index and still reads each of them for one column
 //! more; then an index that has that column too, and what it costs who writes.
 
+use std::time::Duration;
+
 use mainstay_core::Result;
 use mainstay_core::clock::Clock;
 use mainstay_db::{Db, Engine};
@@ -20,6 +22,9 @@ const WRITTEN: u32 = 4000;
 const WRITES: usize = 7;
 /// Above all other rows' numbers.
 const FIRST_NEW: u32 = 1_000_000;
+/// How often a VACUUM is run that could not tell that all rows are seen by everybody, and the time between two.
+const VACUUMS_MAX: usize = 10;
+const BETWEEN: Duration = Duration::from_millis(500);
 /// What makes a row large beside its index's entry.
 const NOTE: usize = 300;
 
@@ -85,15 +90,13 @@ async fn show(db: &Db, table: &Table<'_>, say: &(impl Fn(&str) + Sync)) -> Resul
     table.run(&format!("DROP INDEX {plain}{on}")).await?;
     say("the query, and writing, with that one");
     let inserts_after = inserts(db, table).await?;
-    table.analyze().await?;
-    let after = measure(db, what, sql.clone()).await?;
+    let after = settled(db, table, what, &sql).await?;
     let (mut updated, mut vacuumed) = (None, None);
     if db.engine() == Engine::Postgres {
         say("the rows are updated: the index alone no longer tells whether they are visible");
         table.run("UPDATE {t} SET note = 'changed' WHERE customer = 7").await?;
         updated = Some(measure(db, what, sql.clone()).await?);
-        table.analyze().await?;
-        vacuumed = Some(measure(db, what, sql).await?);
+        vacuumed = Some(settled(db, table, what, &sql).await?);
     }
     Ok(Covering {
         rows: ROWS,
@@ -106,6 +109,21 @@ async fn show(db: &Db, table: &Table<'_>, say: &(impl Fn(&str) + Sync)) -> Resul
         inserts_before,
         inserts_after,
     })
+}
+
+/// The query after a VACUUM that could tell of all rows that everybody sees them: a snapshot that somebody else has
+/// open in the database keeps it from that, such as ANALYZE's of a table of the system.
+async fn settled(db: &Db, table: &Table<'_>, what: &str, sql: &str) -> Result<Measured> {
+    for _ in 0..VACUUMS_MAX {
+        table.analyze().await?;
+        let measured = measure(db, what, sql.to_owned()).await?;
+        if db.engine() != Engine::Postgres || measured.heap_fetches == Some(0) {
+            return Ok(measured);
+        }
+        Clock::system().sleep(BETWEEN).await;
+    }
+    table.analyze().await?;
+    measure(db, what, sql.to_owned()).await
 }
 
 /// Rows inserted a second, the best of several measurements, since others' work on the machine only takes; each is rolled
