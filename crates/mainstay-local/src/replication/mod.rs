@@ -189,7 +189,7 @@ impl Node {
         }
         let options = of_replica(&self.options, primary);
         *self = match self.kind {
-            Kind::Postgres => postgres::replica(options, primary)?,
+            Kind::Postgres => replica_again(&options, primary)?,
             Kind::MariaDb => mariadb::replica(options, self.times.wrapping_add(1), primary)?,
         };
         Ok(())
@@ -302,6 +302,18 @@ fn of_replica(options: &Options, primary: &Node) -> Options {
 fn with_settings(options: &Options, own: impl IntoIterator<Item = String>) -> Options {
     let settings = own.into_iter().chain(options.settings.iter().cloned()).collect();
     Options { settings, ..options.clone() }
+}
+
+/// As [`started_again`], where the data is the primary's.
+fn replica_again(options: &Options, primary: &Node) -> Result<Node> {
+    let mut node = postgres::replica(options.clone(), primary);
+    wait_until(AGAIN_LIMIT, || {
+        if node.is_err() {
+            node = postgres::replica(options.clone(), primary);
+        }
+        node.is_ok()
+    });
+    node
 }
 
 /// What a killed one leaves with the kernel is not gone at once, and PostgreSQL does not begin beside that.

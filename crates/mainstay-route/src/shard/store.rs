@@ -53,7 +53,16 @@ impl MapStore {
     /// Makes the table where it is missing. Errors: those of the database.
     pub async fn create(&self) -> Result<()> {
         let mysql = self.db.engine() == mainstay_db::Engine::MySql;
-        self.db.script(if mysql { CREATE_MYSQL } else { CREATE }).await
+        let create = if mysql { CREATE_MYSQL } else { CREATE };
+        match self.db.script(create).await {
+            // PostgreSQL's IF NOT EXISTS fails where another makes it in the same moment: it is there now.
+            Err(error)
+                if error.detail::<Violation>().is_some_and(|v| v.kind == ViolationKind::Unique) =>
+            {
+                self.db.script(create).await
+            }
+            other => other,
+        }
     }
 
     /// The newest map, if there is one. Errors: those of the database; ROUTE-021 where it is not whole.
