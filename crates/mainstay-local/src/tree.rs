@@ -58,7 +58,12 @@ mod tests {
         let mut said = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut said).unwrap();
         let inner = Pid::from_raw(said.trim().parse().unwrap()).unwrap();
-        let all = below(Pid::from_child(&child));
+        // Its number is told before it has a child of its own.
+        let mut all = Vec::new();
+        crate::process::wait_until(std::time::Duration::from_secs(20), || {
+            all = below(Pid::from_child(&child));
+            all.len() >= 3
+        });
         assert!(all.contains(&inner) && all.len() >= 3, "{all:?}");
         assert!(all.iter().all(|process| is_alive(*process)));
         for process in &all {
