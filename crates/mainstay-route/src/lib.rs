@@ -10,6 +10,7 @@
 compile_error!("mainstay-route needs at least one engine: enable `sqlite`, `postgres` or `mysql`");
 
 pub mod classify;
+mod create;
 pub mod replica;
 pub mod shard;
 pub mod topology;

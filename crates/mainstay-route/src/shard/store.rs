@@ -10,6 +10,7 @@ use mainstay_db::{Db, Violation, ViolationKind};
 use super::handle::{Inner, Shards};
 use super::map::Map;
 use super::moves::allows;
+use crate::create::create;
 
 const CREATE: &str = "CREATE TABLE IF NOT EXISTS mainstay_shard_map \
     (epoch BIGINT NOT NULL PRIMARY KEY, map TEXT NOT NULL, made_at BIGINT NOT NULL)";
@@ -53,16 +54,7 @@ impl MapStore {
     /// Makes the table where it is missing. Errors: those of the database.
     pub async fn create(&self) -> Result<()> {
         let mysql = self.db.engine() == mainstay_db::Engine::MySql;
-        let create = if mysql { CREATE_MYSQL } else { CREATE };
-        match self.db.script(create).await {
-            // PostgreSQL's IF NOT EXISTS fails where another makes it in the same moment: it is there now.
-            Err(error)
-                if error.detail::<Violation>().is_some_and(|v| v.kind == ViolationKind::Unique) =>
-            {
-                self.db.script(create).await
-            }
-            other => other,
-        }
+        create(&self.db, if mysql { CREATE_MYSQL } else { CREATE }.to_owned()).await
     }
 
     /// The newest map, if there is one. Errors: those of the database; ROUTE-021 where it is not whole.

@@ -4,6 +4,8 @@ use mainstay_core::rng::Rng;
 use mainstay_core::{Code, Error, Result};
 use mainstay_db::{AssertSqlSafe, Db, Engine};
 
+use crate::create::create;
+
 const CREATE: &str = "CREATE TABLE IF NOT EXISTS mainstay_two_phase (\
      id CHAR(32) NOT NULL PRIMARY KEY, decision VARCHAR(6) NOT NULL, \
      decided_at TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP)";
@@ -27,8 +29,8 @@ pub(super) struct Log {
 
 impl Log {
     pub(super) async fn open(db: Db) -> Result<Self> {
-        db.query(AssertSqlSafe(CREATE.to_owned())).execute().await?;
-        db.query(AssertSqlSafe(CREATE_NUMBER.to_owned())).execute().await?;
+        create(&db, CREATE.to_owned()).await?;
+        create(&db, CREATE_NUMBER.to_owned()).await?;
         let drawn = Rng::system().u64(0..1 << 62).cast_signed();
         let first = db
             .query("INSERT INTO mainstay_two_phase_log (one, number) VALUES (1, $1)")

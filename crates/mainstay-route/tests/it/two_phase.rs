@@ -228,6 +228,7 @@ async fn ours(two: &Two) -> usize {
 }
 
 crate::on_servers!(
+    several_open_the_log_at_once,
     all_or_nothing,
     settling_costs_no_connection,
     an_abandoned_part_is_rolled_back,
@@ -239,4 +240,11 @@ async fn sqlite_is_refused() {
     let db = Db::connect("sqlite::memory:").await.unwrap();
     let refused = TwoPhase::new(db.clone(), vec![("a", db)]).await.unwrap_err();
     assert_eq!(refused.code(), Code::Unsupported);
+}
+
+/// As services do that are started together.
+async fn several_open_the_log_at_once(engine: Engine) {
+    let two = Two::new(engine).await;
+    futures_util::future::join_all((0..8).map(|_| two.both())).await;
+    two.end().await;
 }

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::capture::taken;
 use super::table::{Named, Pk};
 use super::which::Which;
+use crate::create::create;
 use crate::shard::map::Map;
 use crate::shard::store::MapStore;
 
@@ -185,10 +186,7 @@ impl Journal {
         } else {
             TABLE.to_owned()
         };
-        match self.db.query(AssertSqlSafe(sql)).execute().await {
-            Err(error) if matches!(error.code(), Code::Exists | Code::Unique) => Ok(()),
-            other => other.map(drop),
-        }
+        create(&self.db, sql).await
     }
 
     fn now_ms(&self) -> i64 {
